@@ -1,0 +1,1 @@
+"""The light framework: prepares run folders and analyses results beside the data."""

@@ -1,0 +1,1 @@
+"""The pecan-operator: PEcAn on Kubernetes."""

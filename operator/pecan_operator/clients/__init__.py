@@ -1,0 +1,1 @@
+"""Input and output: the cluster, the broker and the database. Clients decide nothing."""

@@ -1,0 +1,1 @@
+"""The shared services, one file each."""

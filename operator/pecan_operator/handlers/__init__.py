@@ -1,0 +1,1 @@
+"""Join core and clients: parse, observe, decide, apply, report."""
