@@ -72,7 +72,7 @@ def values_of(pfts: Iterable[Pft]) -> dict[str, float]:
         for name, value in (pft.traits | pft.constants).items():
             _check(pft.name, name, value)
             if name in values:
-                raise BadData(f"{name} is given by PFT {giver[name]} and by PFT {pft.name}: DALEC has only one, drop one")
+                raise BadData(f"{name} is given by PFT {giver[name]} and PFT {pft.name}: DALEC has only one, drop one")
             values[name] = value
             giver[name] = pft.name
     return values

@@ -16,6 +16,7 @@ from pecan_dalec.errors import BadData
 
 STATION = "NL1"
 MISSING = -99.0
+STATUS_LINE = "-999"
 
 
 class WeatherDay(NamedTuple):
@@ -32,13 +33,13 @@ class WeatherDay(NamedTuple):
 
 def read_year(record: Path, year: int) -> list[WeatherDay]:
     """All days of a year, in order. Raises BadData naming the missing days when there is a gap: nothing is filled in.
-
-    `record` is the folder of the NL1 files; raises FileNotFoundError when it has none of that year.
+    `record` is the folder of the NL1 files; a year that is not in it is BadData too.
     """
     path = record / f"{STATION}.{year % 1000:03d}"
-    lines = [line.split() for line in path.read_text(encoding="latin-1").splitlines() if line[:1] not in ("*", "")]
-    # The first line is the station's place; status lines begin with -999.
-    days = {day.day: day for day in map(_weather_day, (line for line in lines[1:] if line and line[0] != "-999")) if day}
+    if not path.is_file():
+        raise BadData(f"the record has no weather of {year}: there is no {path}")
+    lines = [line.split() for line in path.read_text(encoding="latin-1").splitlines() if not line.startswith("*")]
+    days = {day.day: day for line in lines if (day := _weather_day(line))}
     wanted = [date(year, 1, 1) + timedelta(days=n) for n in range((date(year + 1, 1, 1) - date(year, 1, 1)).days)]
     missing = [day for day in wanted if day not in days]
     if missing:
@@ -50,7 +51,10 @@ def read_year(record: Path, year: int) -> list[WeatherDay]:
 
 
 def _weather_day(words: list[str]) -> WeatherDay | None:
-    values = [float(word) for word in words[3:9]]
-    if len(values) < 6 or MISSING in values:
+    # Neither the line of the station's place nor a status line has nine words and a station number.
+    if len(words) != 9 or words[0] == STATUS_LINE:
+        return None
+    values = [float(word) for word in words[3:]]
+    if MISSING in values:
         return None
     return WeatherDay(date(int(words[1]), 1, 1) + timedelta(days=int(words[2]) - 1), *values)

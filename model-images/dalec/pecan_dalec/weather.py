@@ -4,7 +4,7 @@ The steps of each day give back the record: their maximum and minimum temperatur
 means of wind and vapour pressure. What happens within the day is assumed:
 
 - temperature follows two half cosines, lowest in the step around 04:30 UTC, highest in the one around 13:30 UTC;
-- radiation follows the sine of the sun's height, integrated over each step;
+- radiation follows the sine of the sun's height, integrated over each step (without the equation of time);
 - rain, wind and vapour pressure are the same all day.
 
 The record's days are taken as UTC days.
@@ -40,11 +40,11 @@ CO2 = 365e-6
 CAVEATS = {
     "title": "Demonstration weather for the Scots pine site Loobos (NL-Loo), the Netherlands",
     "institution": "measured by the Department of Meteorology, Wageningen Agricultural University",
-    "source": "daily record of Wageningen, location Haarweg (51.97 N, 5.67 E, 7 m), as carried by the Python package pcse",
+    "source": "daily record of Wageningen, location Haarweg (51.97 N, 5.67 E, 7 m), from the Python package pcse",
     "comment": "Measured 23 km south of Loobos, not at the site. The daily record is split into steps of 3 h whose "
-    "daily maximum and minimum temperature, sums of radiation and rain, and means of wind and vapour pressure are those "
-    "of the record; the course within a day is assumed. The record's days are taken as UTC days. No day was filled in. "
-    "There is no air pressure in the record, so there is no specific humidity.",
+    "daily maximum and minimum temperature, sums of radiation and rain, and means of wind and vapour pressure are "
+    "those of the record; the course within a day is assumed. The record's days are taken as UTC days. No day was "
+    "filled in. There is no air pressure in the record, so there is no specific humidity.",
     "Conventions": "CF-1.8",
 }
 
@@ -110,7 +110,7 @@ _ATTRIBUTES = {
     "precipitation_flux": ("kg m-2 s-1", "daily sum measured, spread evenly over the day"),
     "wind_speed": ("m s-1", "daily mean measured"),
     "water_vapor_partial_pressure_in_air": ("Pa", "daily mean measured"),
-    "water_vapor_saturation_deficit": ("Pa", "derived: saturation at the step's temperature minus the daily vapour pressure"),
+    "water_vapor_saturation_deficit": ("Pa", "derived: saturation at the step's temperature minus the vapour pressure"),
     "mole_fraction_of_carbon_dioxide_in_air": ("mol/mol", "not measured here: about the global mean of 1997-1999"),
 }
 
