@@ -1,0 +1,357 @@
+"""PecanWorkflow: an ensemble of runs of one model, from settings to results."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pecan_operator.api.base import (
+    ApiModel,
+    AsSet,
+    Bound,
+    Column,
+    Conditions,
+    Definition,
+    Extra,
+    ObjectRef,
+    Resource,
+    Rule,
+    Status,
+    condition_message,
+    immutable,
+    keyed_by,
+    rule,
+    rules,
+    text,
+    unchanged,
+)
+
+MOST_RUNS = 100_000
+
+_STAYS = "cannot be changed once the workflow exists: make a new PecanWorkflow"
+Fixed = immutable(_STAYS)
+
+Day = Annotated[date, Extra({"pattern": "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$", "maxLength": 10})]
+Year = Annotated[int, Field(ge=1000, le=2999)]
+SiteId = Annotated[
+    str,
+    *text(
+        r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        "must be a text of letters, digits, '.', '_' and '-', such as \"772\" or NL-Loo",
+        64,
+    ),
+]
+SiteName = Annotated[
+    str,
+    *text(r"^[^\s\x00-\x1f\x7f]+( [^\s\x00-\x1f\x7f]+)*$", "must be printable words with single spaces between", 255),
+]
+InputTag = Annotated[
+    str,
+    *text(r"^[a-z][a-z0-9_]*$", "must be a PEcAn input tag in lower case, such as met, soil or poolinitcond", 64),
+]
+DataPath = Annotated[
+    str,
+    *text(
+        r"^/data(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)+$",
+        "must be an absolute path under /data without '..', spaces or empty parts, such as /data/met/loobos/Loobos",
+        1024,
+    ),
+]
+PftName = Annotated[
+    str,
+    *text(
+        r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        "must be the name of a PFT: letters, digits, '.', '_' and '-', such as temperate.coniferous",
+        128,
+    ),
+]
+VariableName = Annotated[
+    str,
+    *text(
+        r"^[A-Za-z][A-Za-z0-9_.]*$",
+        "must be a PEcAn name: letters, digits, '_' and '.', beginning with a letter, such as SLA or NEE",
+        64,
+    ),
+]
+
+
+class Site(ApiModel):
+    """A place that is simulated."""
+
+    id: SiteId
+    """BETY sites.id or an id of your own, as text. Unique in the workflow."""
+    name: SiteName
+    """Name of the site, BETY sites.sitename."""
+    lat: Annotated[float, Field(ge=-90, le=90)]
+    """Latitude, degrees north."""
+    lon: Annotated[float, Field(ge=-180, le=180)]
+    """Longitude, degrees east."""
+
+
+class Input(ApiModel):
+    """Alternative files for one input."""
+
+    paths: Annotated[tuple[DataPath, ...], Field(min_length=1, max_length=1000), AsSet]
+    """Files under /data, or prefixes P for which P.<year>.nc exist. With several, members are given one each."""
+    method: Literal["sampling", "looping"] = "sampling"
+    """How members get one of several paths: sampling draws one for each member, looping takes them in turn."""
+
+
+def _prior(distributions: str, holds: str, message: str, path: str) -> Rule:
+    return rule(f"!(self.distn in [{distributions}]) || ({holds})", message, path=path)
+
+
+class Prior(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "self.distn == 'exp' || has(self.paramb)",
+            "paramb is required: of the distributions only exp has one parameter",
+            path=".paramb",
+            reason="FieldValueRequired",
+        ),
+        rule(
+            "self.distn != 'exp' || !has(self.paramb)",
+            "paramb is not allowed: exp has one parameter, parama (the rate)",
+            path=".paramb",
+            reason="FieldValueForbidden",
+        ),
+        _prior(
+            "'unif'",
+            "!has(self.paramb) || self.parama < self.paramb",
+            "unif(parama = minimum, paramb = maximum) needs parama < paramb",
+            ".parama",
+        ),
+        _prior(
+            "'norm', 'lnorm'",
+            "!has(self.paramb) || self.paramb > 0.0",
+            "paramb is the standard deviation of norm, and of the logarithm for lnorm: it must be greater than 0",
+            ".paramb",
+        ),
+        _prior(
+            "'gamma', 'beta', 'weibull', 'exp'",
+            "self.parama > 0.0",
+            "parama must be greater than 0: it is the shape of gamma, beta and weibull and the rate of exp",
+            ".parama",
+        ),
+        _prior(
+            "'gamma', 'beta', 'weibull'",
+            "!has(self.paramb) || self.paramb > 0.0",
+            "paramb must be greater than 0: it is the rate of gamma, the second shape of beta, the scale of weibull",
+            ".paramb",
+        ),
+    ),
+):
+    """The distribution of a trait, named and parameterised as in R and in BETY's table priors."""
+
+    distn: Literal["unif", "norm", "lnorm", "gamma", "beta", "weibull", "exp"]
+    """Distribution (parama, paramb): unif (minimum, maximum), norm (mean, sd), lnorm (meanlog, sdlog), gamma (shape,
+    rate), beta (shape1, shape2), weibull (shape, scale), exp (rate)."""
+    parama: float
+    """First parameter."""
+    paramb: float | None = None
+    """Second parameter; exp has none."""
+
+
+class Pft(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "size(self.traits) + size(self.constants) > 0",
+            "give at least one trait or constant, or leave the PFT out",
+            path=".traits",
+            reason="FieldValueRequired",
+        )
+    ),
+):
+    """A plant functional type: which parameters of the model are uncertain, and which are fixed."""
+
+    name: PftName
+    """Name of the PFT, BETY pfts.name. Unique in the workflow."""
+    traits: dict[VariableName, Prior] = Field({}, max_length=200)
+    """Distributions by PEcAn trait name, in the trait's PEcAn unit; every member draws its own values."""
+    constants: dict[VariableName, float] = Field({}, max_length=200)
+    """Values that are the same in every member, named like traits. A constant wins over a trait of the same name."""
+
+
+class Ensemble(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "!has(self.startYear) || !has(self.endYear) || self.startYear <= self.endYear",
+            "startYear must not be after endYear",
+            path=".startYear",
+        )
+    ),
+):
+    """The members and what is computed of them."""
+
+    size: Annotated[int, Field(ge=1, le=MOST_RUNS)]
+    """Number of members at each site. A single one takes the medians of all traits."""
+    variables: Annotated[tuple[VariableName, ...], Field(min_length=1, max_length=50), AsSet]
+    """Output variables to analyse, by PEcAn's standard names, such as GPP and NEE."""
+    start_year: Year | None = None
+    """First year of the analysis; left out, the first year of the runs."""
+    end_year: Year | None = None
+    """Last year of the analysis; left out, the last year of the runs."""
+    sampling_method: Literal["uniform"] = "uniform"
+    """How the parameter space is sampled: uniform draws independent quantiles."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+    """Seed of the draws: the same seed and priors give the same ensemble anywhere, and a larger one keeps its members.
+    Left out, it is the workflow's id."""
+
+
+class Retry(ApiModel):
+    """What becomes of failing runs."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=20)] | None = None
+    """How often a failing run is tried, the first time included; left out, as the model says."""
+
+
+def _year_inside(field: str) -> Rule:
+    year = f"self.ensemble.{field}"
+    return rule(
+        f"!has({year}) || ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
+        f"{field} must be a year between start and end",
+        path=f".ensemble.{field}",
+    )
+
+
+class WorkflowSpec(
+    ApiModel,
+    json_schema_extra=rules(
+        rule("self.start < self.end", "end must be after start", path=".end"),
+        _year_inside("startYear"),
+        _year_inside("endYear"),
+        rule(
+            f"self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
+            f"a workflow may have {MOST_RUNS} runs: reduce ensemble.size or the number of sites",
+            path=".ensemble.size",
+        ),
+        unchanged("stopOnError", _STAYS),
+    ),
+):
+    """The runs, what to do with their results, and how to go about it. Only suspend, cancel, priority, maxParallel,
+    retry, folderPolicy and deadlineSeconds can be changed later."""
+
+    model_ref: Annotated[ObjectRef, Fixed]
+    """The PecanModel of this namespace to run."""
+    start: Annotated[Day, Fixed]
+    """First day of the runs (UTC), such as 1997-01-01."""
+    end: Annotated[Day, Fixed]
+    """Last day of the runs (UTC), inclusive; after start."""
+    sites: Annotated[tuple[Site, ...], Field(min_length=1, max_length=1000), keyed_by("id"), Fixed]
+    """Where to run: every member runs at every site."""
+    inputs: Annotated[
+        dict[InputTag, Input],
+        Field(max_length=20),
+        Extra(rules(rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"))),
+        Fixed,
+    ]
+    """Input files by PEcAn's input tag; met is required."""
+    pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed]
+    """Plant functional types with the uncertainty of their traits."""
+    ensemble: Annotated[Ensemble, Fixed]
+    """The members and what is computed of them."""
+    stop_on_error: bool | None = None
+    """Whether one given-up run makes the workflow fail. Left out, PEcAn's rule: yes for a single run, else no."""
+    delete_raw: Annotated[bool, Fixed] = False
+    """True: a run's raw model output is removed once its standard output is written."""
+    priority: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Weight among the workflows of a model: one of priority p gets 1 + p runs for every run of one of priority 0."""
+    max_parallel: Annotated[int, Field(ge=1, le=MOST_RUNS)] | None = None
+    """Most runs that are queued or running at a time; left out, no limit."""
+    retry: Retry = Retry()
+    """What becomes of failing runs."""
+    deadline_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = None
+    """Seconds after which a workflow that has not ended is cancelled and counted as failed; left out, never."""
+    suspend: bool = False
+    """True: no further runs are started; those that run are finished."""
+    cancel: Annotated[
+        bool,
+        Extra(
+            rules(
+                rule(
+                    "self || !oldSelf",
+                    "a cancelled workflow cannot be taken up again: make a new PecanWorkflow",
+                    reason="FieldValueForbidden",
+                )
+            )
+        ),
+    ] = False
+    """True: running jobs are stopped and the workflow ends as Cancelled. Cannot be taken back."""
+    folder_policy: Literal["Retain", "Delete"] = "Retain"
+    """What becomes of the workflow's folder under /data/workflows when the PecanWorkflow is deleted."""
+
+
+class RunNumbers(Status):
+    """Runs by state."""
+
+    total: Bound = 0
+    """All runs."""
+    planned: Bound = 0
+    """Runs that wait for a place in the queue."""
+    queued: Bound = 0
+    """Runs in the queue."""
+    running: Bound = 0
+    """Runs that a worker has in hand."""
+    succeeded: Bound = 0
+    """Runs with all their output."""
+    failed: Bound = 0
+    """Runs that were given up."""
+    cancelled: Bound = 0
+    """Runs that were called back."""
+
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class WorkflowStatus(Status):
+    """How far the workflow is. Counts, never lists: small for an ensemble of any size."""
+
+    phase: (
+        Literal["Pending", "Preparing", "Running", "Analysing", "Succeeded", "Failed", "Cancelled", "Suspended"] | None
+    ) = None
+    """One word for people; programs read the conditions."""
+    observed_generation: Bound | None = None
+    """The metadata.generation that this status is about."""
+    workflow_id: Bound | None = None
+    """BETY workflows.id."""
+    folder: Annotated[str, Field(max_length=255)] | None = None
+    """The workflow's folder on the data volume."""
+    runs: RunNumbers | None = None
+    """Runs by state."""
+    progress: Annotated[str, Field(max_length=32)] | None = None
+    """Runs that succeeded, of all: 97/100."""
+    started_at: Time | None = None
+    """When the workflow was accepted."""
+    finished_at: Time | None = None
+    """When it ended."""
+    results: Annotated[dict[str, Any], Extra({"x-kubernetes-preserve-unknown-fields": True})] | None = None
+    """Headline numbers of the analysis, as the executor reports them."""
+    conditions: Conditions = ()
+    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded and Analysed."""
+
+
+class PecanWorkflow(Resource):
+    """An ensemble of runs of one model: prepared, run by the model's workers, analysed."""
+
+    definition: ClassVar[Definition] = Definition(
+        plural="pecanworkflows",
+        short_name="pwf",
+        status=WorkflowStatus,
+        columns=(
+            Column("Model", ".spec.modelRef.name"),
+            Column("Phase", ".status.phase"),
+            Column("Succeeded", ".status.progress"),
+            Column("Failed", ".status.runs.failed", "integer"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Running", ".status.runs.running", "integer", wide=True),
+            Column("Id", ".status.workflowId", "integer", wide=True),
+            Column("Message", condition_message("Ready"), wide=True),
+        ),
+    )
+
+    spec: WorkflowSpec
