@@ -1,0 +1,143 @@
+"""BETY's tables as PEcAn's own parts write them: models by the operator, sites, ensembles and runs by the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+from pecan_operator.clients.database import Cursor, Database
+from pecan_operator.errors import UserError
+
+SAME_PLACE_DEGREES = 1e-6
+
+RunValues = tuple[int, str, str, str, str]
+"""(site id, first day, last day, parameter list, output folder) of a row in `runs`; days as ISO 8601."""
+
+
+class Bety:
+    """Rows are looked for first and added when absent, never changed.
+
+    BETY has no unique key on most of what is looked for, so each kind of row is written under an advisory lock.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register_model(self, *, hostname: str, model_type: str, name: str, revision: str, binary: str) -> int:
+        """Adds machine, model type, model and binary as PEcAn's monitor does, by the keys it selects by.
+
+        Returns models.id. The dbfiles row is left out when another model has the same binary on this machine, since
+        BETY allows one owner a path.
+        """
+        path = PurePosixPath(binary)
+        if not path.is_absolute() or path.name in ("", ".."):
+            raise UserError("BinaryInvalid", f"binary {binary!r} must be the absolute path of a file")
+        with self._database.transaction() as cursor:
+            _lock(cursor, "models")
+            machine_id = _find_or_add(cursor, "machines", {"hostname": hostname})
+            modeltype_id = _find_or_add(cursor, "modeltypes", {"name": model_type})
+            model_id = _find_or_add(
+                cursor, "models", {"model_name": name, "modeltype_id": modeltype_id, "revision": revision}
+            )
+            cursor.execute(
+                "INSERT INTO public.dbfiles (container_type, container_id, file_name, file_path, machine_id)"
+                " SELECT 'Model', %(model_id)s, %(file_name)s, %(file_path)s, %(machine_id)s WHERE NOT EXISTS"
+                " (SELECT FROM public.dbfiles WHERE file_name = %(file_name)s AND file_path = %(file_path)s"
+                "  AND machine_id = %(machine_id)s) ON CONFLICT DO NOTHING",
+                {
+                    "model_id": model_id,
+                    "file_name": path.name,
+                    "file_path": str(path.parent),
+                    "machine_id": machine_id,
+                },
+            )
+            return model_id
+
+    def workflow_model(self, workflow_id: int) -> int:
+        """models.id of a workflow; UserError when BETY has no such workflow."""
+        with self._database.transaction() as cursor:
+            cursor.execute("SELECT model_id FROM public.workflows WHERE id = %s", (workflow_id,))
+            found = cursor.fetchone()
+        if found is None:
+            raise UserError("WorkflowUnknown", f"BETY knows no workflow {workflow_id}")
+        return int(found[0])
+
+    def site(self, *, name: str, lat: float, lon: float) -> int:
+        """sites.id of the site of this name within 1e-6 degrees of this place, added when absent.
+
+        `lat` and `lon` in degrees north and east.
+        """
+        values = {"name": name, "lat": lat, "lon": lon, "near": SAME_PLACE_DEGREES}
+        with self._database.transaction() as cursor:
+            _lock(cursor, "sites")
+            cursor.execute(
+                "SELECT id FROM public.sites WHERE sitename = %(name)s"
+                " AND abs(ST_X(ST_Centroid(geometry)) - %(lon)s) < %(near)s"
+                " AND abs(ST_Y(ST_Centroid(geometry)) - %(lat)s) < %(near)s ORDER BY id LIMIT 1",
+                values,
+            )
+            found = cursor.fetchone()
+            if found is None:
+                # BETY's geometry column refuses points without Z.
+                cursor.execute(
+                    "INSERT INTO public.sites (sitename, geometry)"
+                    " VALUES (%(name)s, ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s, 0), 4326)) RETURNING id",
+                    values,
+                )
+                found = cursor.fetchone()
+            return _only(found)
+
+    def ensemble(self, *, workflow_id: int, runtype: str) -> int:
+        """ensembles.id of this workflow and run type (`ensemble`, `sensitivity analysis`), added when absent."""
+        with self._database.transaction() as cursor:
+            _lock(cursor, f"ensembles {workflow_id}")
+            return _find_or_add(cursor, "ensembles", {"workflow_id": workflow_id, "runtype": runtype})
+
+    def runs(self, ensemble_id: int, model_id: int, rows: Sequence[RunValues]) -> list[int]:
+        """runs.id of each row, in their order; a row that is there already keeps its id."""
+        if not rows:
+            return []
+        template = f"({int(ensemble_id)}, {int(model_id)}, %s::bigint, %s::timestamp, %s::timestamp, %s, %s)"
+        columns = "ensemble_id, model_id, site_id, start_time, finish_time, parameter_list, outdir"
+        with self._database.transaction() as cursor:
+            execute_values(
+                cursor,
+                f"INSERT INTO public.runs ({columns}) VALUES %s ON CONFLICT DO NOTHING",
+                rows,
+                template=template,
+                page_size=2000,
+            )
+            found = execute_values(
+                cursor,
+                f"SELECT id FROM (VALUES %s) AS row ({columns}, position) JOIN public.runs"
+                " USING (ensemble_id, model_id, site_id, start_time, finish_time, parameter_list) ORDER BY position",
+                [(*row, position) for position, row in enumerate(rows)],
+                template=template[:-1] + ", %s)",
+                page_size=2000,
+                fetch=True,
+            )
+        return [run_id for (run_id,) in found]
+
+
+def _lock(cursor: Cursor, what: str) -> None:
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('bety ' || %s, 0))", (what,))
+
+
+def _find_or_add(cursor: Cursor, table: str, columns: dict[str, Any]) -> int:
+    names = ", ".join(columns)
+    places = ", ".join(["%s"] * len(columns))
+    values = tuple(columns.values())
+    cursor.execute(f"SELECT id FROM public.{table} WHERE ({names}) = ({places}) ORDER BY id LIMIT 1", values)
+    found = cursor.fetchone()
+    if found is None:
+        cursor.execute(f"INSERT INTO public.{table} ({names}) VALUES ({places}) RETURNING id", values)
+        found = cursor.fetchone()
+    return _only(found)
+
+
+def _only(found: tuple[Any, ...] | None) -> int:
+    assert found is not None
+    return int(found[0])

@@ -1,0 +1,19 @@
+"""The ledger: the schema `pecan_operator` in database bety, the only truth about workflows and runs.
+
+Every method is one transaction and safe to repeat. Locks are always taken in one order, so that no two transactions
+wait for each other: workflow rows by id, then run rows by (workflow, run id), then BETY's rows.
+"""
+
+from pecan_operator.clients.database import Database
+from pecan_operator.clients.ledger.queues import Queues
+from pecan_operator.clients.ledger.runs import Runs
+from pecan_operator.clients.ledger.workflows import Workflows
+
+__all__ = ["Ledger"]
+
+
+class Ledger(Workflows, Runs, Queues):
+    """All that is asked of the ledger; see the three parts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
