@@ -1,0 +1,132 @@
+"""Images: the pause image that every pod needs, and those that the user loads from archives."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from local_cluster.report import ClusterError, run
+from local_cluster.settings import PAUSE_IMAGE
+
+NAMESPACE = "k8s.io"
+IMPORT_SECONDS = 900
+
+
+def normalized(reference: str) -> str:
+    """The full name by which containerd looks an image up: `busybox` is `docker.io/library/busybox:latest`."""
+    registry, slash, rest = reference.partition("/")
+    if not slash:
+        full = f"docker.io/library/{reference}"
+    elif registry == "localhost" or "." in registry or ":" in registry:
+        full = reference
+    else:
+        full = f"docker.io/{registry}/{rest}"
+    return full if ":" in full.rpartition("/")[2] else f"{full}:latest"
+
+
+def repository(reference: str) -> str:
+    """An image's full name without tag or digest."""
+    head, slash, last = reference.rpartition("/")
+    return f"{head}{slash}{last.partition('@')[0].partition(':')[0]}"
+
+
+def archive_references(archive: Path) -> list[str]:
+    """The names that an OCI or Docker archive gives the images in it.
+
+    Raises:
+        ClusterError: it cannot be read, is no such archive, or names no image.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            members = {Path(name).as_posix(): name for name in tar.getnames()}
+            if "index.json" in members:
+                index = json.loads(_content(tar, members["index.json"]))
+                annotations = [manifest.get("annotations", {}) for manifest in index["manifests"]]
+                names = [
+                    note.get("io.containerd.image.name") or note.get("org.opencontainers.image.ref.name")
+                    for note in annotations
+                ]
+                references = [name for name in names if name]
+            elif "manifest.json" in members:
+                manifests = json.loads(_content(tar, members["manifest.json"]))
+                references = [tag for manifest in manifests for tag in manifest.get("RepoTags") or []]
+            else:
+                raise ClusterError(f"{archive} is neither an OCI nor a Docker archive: no index.json, no manifest.json")
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(f"{archive} cannot be read as an image archive: {error}") from error
+    if not references:
+        raise ClusterError(f"{archive} gives its image no name: write it with a tag, as in oci-archive:FILE:NAME:TAG")
+    return references
+
+
+def obsolete(present: Iterable[str], loaded: Iterable[str]) -> list[str]:
+    """Images of the same repositories as those just loaded, under other tags."""
+    kept = set(loaded)
+    repositories = {repository(reference) for reference in kept}
+    return sorted(name for name in present if name not in kept and repository(name) in repositories)
+
+
+def load(ctr: Sequence[str], archive: Path) -> list[str]:
+    """Import an archive, give its images their full names, drop what they replace; return those names."""
+    written = archive_references(archive)
+    run([*ctr, "images", "import", archive.resolve()], seconds=IMPORT_SECONDS)
+    loaded = [normalized(reference) for reference in written]
+    for given, full in zip(written, loaded, strict=True):
+        if given != full and given in listed(ctr):
+            run([*ctr, "images", "tag", "--force", given, full])
+            run([*ctr, "images", "rm", given])
+    present = listed(ctr)
+    if missing := [name for name in loaded if name not in present]:
+        raise ClusterError(f"{archive} was imported, but containerd knows no {', '.join(missing)}")
+    if superseded := obsolete(present, loaded):
+        run([*ctr, "images", "rm", *superseded])
+    return loaded
+
+
+def listed(ctr: Sequence[str]) -> list[str]:
+    """The names of all images, without the digests under which the same ones are known too."""
+    names = run([*ctr, "images", "ls", "--quiet"]).split()
+    return sorted(name for name in names if "@" not in name and not name.startswith("sha256:"))
+
+
+def write_pause_archive(program: Path, archive: Path) -> None:
+    """A Docker archive of an image that holds one program."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        entry = tarfile.TarInfo("pause")
+        entry.mode, entry.size = 0o755, program.stat().st_size
+        with program.open("rb") as content:
+            tar.addfile(entry, content)
+    diff_id = "sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()
+    image = {
+        "architecture": _architecture(),
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]
+    files = {
+        "config.json": json.dumps(image).encode(),
+        "layer.tar": layer.getvalue(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    with tarfile.open(archive, mode="w") as tar:
+        for name, content_bytes in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content_bytes)
+            tar.addfile(entry, io.BytesIO(content_bytes))
+
+
+def _architecture() -> str:
+    return run(["go", "env", "GOARCH"]).strip()
+
+
+def _content(tar: tarfile.TarFile, member: str) -> bytes:
+    file = tar.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member} is no file")
+    return file.read()
