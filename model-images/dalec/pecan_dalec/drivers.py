@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cftime import num2date
-from netCDF4 import Dataset
+from netCDF4 import Dataset, num2date
 from numpy.typing import NDArray
 
 from pecan_dalec.errors import BadData
@@ -99,7 +98,7 @@ def _drivers_in_file(path: Path, start: date, end: date) -> Iterator[Drivers]:
         if clock.steps_a_day == 1:
             tmax, tmin = (met.series(f"air_temperature_{which}", TEMPERATURE) for which in ("max", "min"))
             for index in np.flatnonzero(tmax < tmin):
-                where = clock.label(first + index)
+                where = clock.label(first + int(index))
                 raise BadData(f"{path}: air_temperature_max is below air_temperature_min at {where}")
         else:
             temperature = met.by_day("air_temperature", TEMPERATURE)
@@ -137,7 +136,7 @@ class _Met:
         if wrong.size:
             value = values[wrong[0]]
             raise BadData(
-                f"{self._path}: {name} at {self._clock.label(self._steps.start + wrong[0])} is "
+                f"{self._path}: {name} at {self._clock.label(self._steps.start + int(wrong[0]))} is "
                 + (
                     f"{value:.6g} {quantity.units}, outside {quantity.minimum:g} to {quantity.maximum:g}"
                     if np.isfinite(value)
@@ -211,7 +210,7 @@ class _Clock:
 def _time_units(path: Path, time: Any, calendar: str) -> tuple[datetime, float]:
     units = str(getattr(time, "units", ""))
     try:
-        origin, one_later = num2date([0, 1], units, calendar, only_use_cftime_datetimes=False)
+        origin, one_later = (num2date(n, units, calendar, only_use_cftime_datetimes=False) for n in (0, 1))
     except ValueError as error:
         raise BadData(f"{path}: time has the unit {units!r}, not one like 'days since 2000-01-01'") from error
     return origin.replace(tzinfo=UTC), (one_later - origin).total_seconds()

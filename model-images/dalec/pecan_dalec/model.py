@@ -98,7 +98,7 @@ def day_length(latitude: float, day_of_year: int) -> float:
 
 def acm_gpp(leaf_area: float, drivers: Drivers, daylight: float) -> float:
     """Gross primary production of one day, g C m-2 d-1, for a leaf area index and hours of daylight."""
-    conductance = abs(drivers.water_potential) ** 0.0006 / (
+    conductance = math.pow(abs(drivers.water_potential), 0.0006) / (
         2.653 * drivers.hydraulic_resistance + 0.5 * (drivers.tmax - drivers.tmin)
     )
     p = 2.155 * drivers.leaf_nitrogen * leaf_area * math.exp(0.060 * drivers.tmax) / conductance
@@ -106,7 +106,7 @@ def acm_gpp(leaf_area: float, drivers: Drivers, daylight: float) -> float:
     half = drivers.co2 + q - p
     inner_co2 = 0.5 * (half + math.sqrt(half * half - 4 * (drivers.co2 * q - p * 217.9)))
     uptake = conductance * (drivers.co2 - inner_co2)
-    light = 4.309 * leaf_area**2 / (leaf_area**2 + 1.062) * drivers.shortwave
+    light = 4.309 * leaf_area * leaf_area / (leaf_area * leaf_area + 1.062) * drivers.shortwave
     return light * uptake / (light + uptake) * (0.0142 * daylight + 0.155)
 
 

@@ -58,7 +58,8 @@ def warmth_course() -> Array:
     rise = WARMEST_HOUR - COOLEST_HOUR
     warming = 0.5 * (1 - np.cos(np.pi * after_coolest / rise))
     cooling = 0.5 * (1 + np.cos(np.pi * (after_coolest - rise) / (24 - rise)))
-    return np.where(after_coolest <= rise, warming, cooling)
+    course: Array = np.where(after_coolest <= rise, warming, cooling)
+    return course
 
 
 def sun_course(day: date, latitude: float, longitude: float) -> Array:
