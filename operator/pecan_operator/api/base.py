@@ -31,10 +31,11 @@ NO_DEFAULT = "x-pecan-no-default"
 Rule = dict[str, str]
 
 
-def rule(expression: str, message: str, path: str | None = None, reason: str = "FieldValueInvalid") -> Rule:
-    """A CEL validation. `path` is the field below the rule's own place that the API server names in its answer."""
-    made = {"rule": expression, "message": message, "reason": reason}
-    return made if path is None else {**made, "fieldPath": path}
+def rule(expression: str, message: str, path: str | None = None, reason: str | None = None) -> Rule:
+    """A CEL validation. `path` is the field below the rule's own place that the API server names in its answer;
+    `reason` one of its four words (FieldValueInvalid if left out)."""
+    given = {"rule": expression, "message": message, "reason": reason, "fieldPath": path}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def rules(*given: Rule) -> Any:
@@ -84,7 +85,7 @@ AsSet = Extra({"x-kubernetes-list-type": "set"})
 Atomic = Extra({"x-kubernetes-list-type": "atomic"})
 
 
-def text(pattern: str, message: str, max_length: int) -> tuple[Any, Any, Any]:
+def text(pattern: str, message: str, max_length: int, min_length: int = 1) -> tuple[Any, Any, Any]:
     """What makes an `Annotated[str, *text(...)]` a checked text: API server and parser both answer with `message`.
 
     `pattern` is anchored and in the syntax that RE2 and Python share.
@@ -98,7 +99,7 @@ def text(pattern: str, message: str, max_length: int) -> tuple[Any, Any, Any]:
 
     expression = "self.matches('{}')".format(pattern.replace("\\", "\\\\").replace("'", "\\'"))
     return (
-        Field(min_length=1, max_length=max_length),
+        Field(min_length=min_length, max_length=max_length),
         AfterValidator(check),
         Extra(rules(rule(expression, message))),
     )
@@ -138,6 +139,23 @@ LabelKey = Annotated[
     *text(
         rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?$",
         "must be a label key such as kubernetes.io/arch",
+        317,
+    ),
+]
+LabelValue = Annotated[
+    str,
+    *text(
+        r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
+        "must be a label value: letters, digits, '.', '_' and '-', beginning and ending with a letter or digit",
+        63,
+        min_length=0,
+    ),
+]
+ResourceName = Annotated[
+    str,
+    *text(
+        rf"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i|{_LABEL}(\.{_LABEL})*/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)$",
+        "must be cpu, memory, ephemeral-storage or the full name of another resource, such as nvidia.com/gpu",
         317,
     ),
 ]
@@ -182,6 +200,10 @@ class ApiModel(BaseModel):
         allow_inf_nan=False,
     )
 
+    def manifest(self) -> dict[str, Any]:
+        """The JSON form, without fields that are not set, to be put into a manifest."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
 
 class Status(ApiModel, extra="ignore"):
     """The base of what the operator reports. Never read back to decide anything."""
@@ -207,9 +229,9 @@ def _within_limit(resource: str) -> Rule:
 class Resources(ApiModel, json_schema_extra=rules(_within_limit("cpu"), _within_limit("memory"))):
     """Compute resources of a container."""
 
-    requests: Annotated[dict[LabelKey, Quantity], Field(max_length=8)] | None = None
+    requests: Annotated[dict[ResourceName, Quantity], Field(max_length=8)] | None = None
     """What is set aside on the node, by resource name (cpu, memory, ephemeral-storage, nvidia.com/gpu)."""
-    limits: Annotated[dict[LabelKey, Quantity], Field(max_length=8)] | None = None
+    limits: Annotated[dict[ResourceName, Quantity], Field(max_length=8)] | None = None
     """What the container may use at most, by resource name."""
 
 
@@ -263,13 +285,21 @@ class Metadata(ApiModel, extra="ignore"):
     """What the operator uses of an object's metadata; the API server has checked it."""
 
     name: str
+    """Unique in the namespace for its kind."""
     namespace: str
+    """The namespace: one platform, nothing crosses it."""
     uid: str
+    """Unique for all time."""
     generation: int = 0
+    """Counts the changes of the spec."""
     labels: Mapping[str, str] = Field({})
+    """Labels."""
     annotations: Mapping[str, str] = Field({})
-    deletion_timestamp: str | None = None
+    """Annotations."""
     creation_timestamp: str | None = None
+    """When it was made (RFC 3339)."""
+    deletion_timestamp: str | None = None
+    """When its deletion was asked for (RFC 3339)."""
 
 
 class Resource(ApiModel, extra="ignore"):
@@ -278,6 +308,7 @@ class Resource(ApiModel, extra="ignore"):
     definition: ClassVar[Definition]
 
     metadata: Metadata
+    """Name, namespace, labels and the like."""
 
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> Self:

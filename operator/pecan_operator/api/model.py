@@ -15,6 +15,7 @@ from pecan_operator.api.base import (
     Definition,
     ImageReference,
     LabelKey,
+    LabelValue,
     ObjectName,
     Resource,
     Resources,
@@ -53,10 +54,6 @@ EnvName = Annotated[
         "must be the name of an environment variable: letters, digits and '_', not beginning with a digit",
         128,
     ),
-]
-LabelValue = Annotated[
-    str,
-    Field(max_length=63, json_schema_extra={"pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"}),
 ]
 
 

@@ -45,7 +45,7 @@ SiteId = Annotated[
 ]
 SiteName = Annotated[
     str,
-    *text(r"^[^\s\x00-\x1f\x7f]+( [^\s\x00-\x1f\x7f]+)*$", "must be printable words with single spaces between", 255),
+    *text(r"^[^\x00-\x20\x7f]+( [^\x00-\x20\x7f]+)*$", "must be printable words with single spaces between", 255),
 ]
 InputTag = Annotated[
     str,
@@ -56,7 +56,7 @@ DataPath = Annotated[
     *text(
         r"^/data(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)+$",
         "must be an absolute path under /data without '..', spaces or empty parts, such as /data/met/loobos/Loobos",
-        1024,
+        512,
     ),
 ]
 PftName = Annotated[
@@ -93,7 +93,7 @@ class Site(ApiModel):
 class Input(ApiModel):
     """Alternative files for one input."""
 
-    paths: Annotated[tuple[DataPath, ...], Field(min_length=1, max_length=1000), AsSet]
+    paths: Annotated[tuple[DataPath, ...], Field(min_length=1, max_length=100), AsSet]
     """Files under /data, or prefixes P for which P.<year>.nc exist. With several, members are given one each."""
     method: Literal["sampling", "looping"] = "sampling"
     """How members get one of several paths: sampling draws one for each member, looping takes them in turn."""
@@ -246,7 +246,7 @@ class WorkflowSpec(
     """Where to run: every member runs at every site."""
     inputs: Annotated[
         dict[InputTag, Input],
-        Field(max_length=20),
+        Field(max_length=10),
         Extra(rules(rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"))),
         Fixed,
     ]
