@@ -210,7 +210,7 @@ class _Clock:
 def _time_units(path: Path, time: Any, calendar: str) -> tuple[datetime, float]:
     units = str(getattr(time, "units", ""))
     try:
-        origin, one_later = (num2date(n, units, calendar, only_use_cftime_datetimes=False) for n in (0, 1))
+        origin, one_later = np.asarray(num2date([0, 1], units, calendar, only_use_cftime_datetimes=False))
     except ValueError as error:
         raise BadData(f"{path}: time has the unit {units!r}, not one like 'days since 2000-01-01'") from error
     return origin.replace(tzinfo=UTC), (one_later - origin).total_seconds()
