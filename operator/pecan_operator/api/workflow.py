@@ -45,7 +45,9 @@ SiteId = Annotated[
 ]
 SiteName = Annotated[
     str,
-    *text(r"^[^\x00-\x20\x7f]+( [^\x00-\x20\x7f]+)*$", "must be printable words with single spaces between", 255),
+    *text(
+        r"^[^\x00-\x20\x7f-\x9f]+( [^\x00-\x20\x7f-\x9f]+)*$", "must be printable words with single spaces between", 255
+    ),
 ]
 InputTag = Annotated[
     str,
@@ -99,60 +101,64 @@ class Input(ApiModel):
     """How members get one of several paths: sampling draws one for each member, looping takes them in turn."""
 
 
+_ONE_PARAMETER = "self.distn in ['exp', 'chisq', 't']"
+
+
 def _prior(distributions: str, holds: str, message: str, path: str) -> Rule:
-    return rule(f"!(self.distn in [{distributions}]) || ({holds})", message, path=path)
+    return rule(f"!(self.distn in [{distributions}]) || {holds}", message, path=path)
 
 
 class Prior(
     ApiModel,
     json_schema_extra=rules(
         rule(
-            "self.distn == 'exp' || has(self.paramb)",
-            "paramb is required: of the distributions only exp has one parameter",
+            f"{_ONE_PARAMETER} || has(self.paramb)",
+            "paramb is required: of the distributions only exp, chisq and t have a single parameter",
             path=".paramb",
             reason="FieldValueRequired",
         ),
         rule(
-            "self.distn != 'exp' || !has(self.paramb)",
-            "paramb is not allowed: exp has one parameter, parama (the rate)",
+            f"!({_ONE_PARAMETER}) || !has(self.paramb)",
+            "paramb is not allowed: exp (rate), chisq (df) and t (df) have a single parameter, parama",
             path=".paramb",
             reason="FieldValueForbidden",
         ),
         _prior(
             "'unif'",
             "!has(self.paramb) || self.parama < self.paramb",
-            "unif(parama = minimum, paramb = maximum) needs parama < paramb",
+            "unif (parama = minimum, paramb = maximum) needs parama < paramb",
             ".parama",
         ),
         _prior(
-            "'norm', 'lnorm'",
+            "'norm', 'lnorm', 'logis', 'cauchy'",
             "!has(self.paramb) || self.paramb > 0.0",
-            "paramb is the standard deviation of norm, and of the logarithm for lnorm: it must be greater than 0",
+            "paramb must be greater than 0: it is the sd of norm, the sdlog of lnorm, the scale of logis and cauchy",
             ".paramb",
         ),
         _prior(
-            "'gamma', 'beta', 'weibull', 'exp'",
+            "'gamma', 'beta', 'weibull', 'f', 'exp', 'chisq', 't'",
             "self.parama > 0.0",
-            "parama must be greater than 0: it is the shape of gamma, beta and weibull and the rate of exp",
+            "parama must be greater than 0: it is a shape (gamma, beta, weibull), a rate (exp) or degrees of freedom",
             ".parama",
         ),
         _prior(
-            "'gamma', 'beta', 'weibull'",
+            "'gamma', 'beta', 'weibull', 'f'",
             "!has(self.paramb) || self.paramb > 0.0",
-            "paramb must be greater than 0: it is the rate of gamma, the second shape of beta, the scale of weibull",
+            "paramb must be greater than 0: it is the rate of gamma, shape2 of beta, the scale of weibull, df2 of f",
             ".paramb",
         ),
     ),
 ):
     """The distribution of a trait, named and parameterised as in R and in BETY's table priors."""
 
-    distn: Literal["unif", "norm", "lnorm", "gamma", "beta", "weibull", "exp"]
+    distn: Literal["unif", "norm", "lnorm", "gamma", "beta", "weibull", "exp", "logis", "cauchy", "chisq", "t", "f"]
     """Distribution (parama, paramb): unif (minimum, maximum), norm (mean, sd), lnorm (meanlog, sdlog), gamma (shape,
-    rate), beta (shape1, shape2), weibull (shape, scale), exp (rate)."""
+    rate), beta (shape1, shape2), weibull (shape, scale), exp (rate), logis (location, scale), cauchy (location, scale),
+    chisq (df), t (df), f (df1, df2)."""
     parama: float
     """First parameter."""
     paramb: float | None = None
-    """Second parameter; exp has none."""
+    """Second parameter; exp, chisq and t have none."""
 
 
 class Pft(
