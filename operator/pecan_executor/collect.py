@@ -1,0 +1,182 @@
+"""Collects what the runs wrote, site by site, and says which runs cannot be used and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pecan_executor.ensemble import Period, member_array, yearly
+from pecan_executor.outputs import BrokenRun, RunOutput, Variable, VariablesMissing, read_run
+from pecan_executor.plan import RunStatus
+from pecan_executor.units import presentation
+from pecan_operator.core.pecanxml import Settings
+from pecan_operator.errors import UserError
+from pecan_operator.records import RunPlan, RunState
+
+ALL_SITES = "all"
+"""In place of a site id: the mean over all sites of every member that is whole at all of them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A site, or all of them together (then latitude and longitude are NaN)."""
+
+    id: str
+    name: str
+    lat: float
+    lon: float
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A planned run that the statistics do not contain, and why."""
+
+    plan: RunPlan
+    reason: str
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Whole members at one place (run ids are empty for all sites together) with their values by variable, a row a
+    member: daily means in standard units, and years in the units in which years are shown."""
+
+    place: Place
+    members: tuple[int, ...]
+    run_ids: tuple[str, ...]
+    daily: dict[str, NDArray[np.float32]]
+    yearly: dict[str, NDArray[np.float64]]
+
+
+class Collector:
+    """One pass over the runs; only one place's daily values are held at a time.
+
+    `variables`, `caveats` and `left_out` grow as places are taken.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plans: Sequence[RunPlan],
+        states: Mapping[str, RunStatus],
+        period: Period,
+        scratch: Path,
+    ) -> None:
+        self._settings, self._plans, self._states = settings, plans, states
+        self._period, self._scratch = period, scratch
+        self._lacking: VariablesMissing | None = None
+        self.variables: dict[str, Variable] = {}
+        self.caveats: dict[str, None] = {}
+        self.left_out: list[LeftOut] = []
+
+    def places(self) -> Iterator[Collected]:
+        """Every site with at least one whole member, then all sites together when there are several.
+
+        Raises UserError when a variable that was asked for was written by no run, or no run can be used.
+        """
+        sites = self._settings.sites
+        plans: dict[str, list[RunPlan]] = {site.id: [] for site in sites}
+        for plan in self._plans:
+            plans[plan.site_id].append(plan)
+        together = _Together(self._settings, self._period, self._scratch) if len(sites) > 1 else None
+        for site in sites:
+            collected = self._collect(Place(site.id, site.name, site.lat, site.lon), plans[site.id])
+            if collected.members:
+                if together:
+                    together.add(collected)
+                yield collected
+        if not self.variables:
+            raise self._nothing_usable()
+        if together and (whole := together.collected()).members:
+            yield whole
+
+    def _collect(self, place: Place, plans: Sequence[RunPlan]) -> Collected:
+        names = self._settings.ensemble.variables
+        daily = {name: member_array(len(plans), self._period.days, self._scratch) for name in names}
+        years = {name: np.empty((len(plans), len(self._period.years))) for name in names}
+        used: list[RunPlan] = []
+        for plan in plans:
+            try:
+                output = self._read(plan)
+            except BrokenRun as error:
+                self.left_out.append(LeftOut(plan, str(error)))
+                continue
+            for name, values in output.daily.items():
+                daily[name][len(used)] = values
+                years[name][len(used)] = yearly(values, self._period, presentation(self.variables[name].units))
+            used.append(plan)
+        return Collected(
+            place,
+            tuple(plan.member or 1 for plan in used),
+            tuple(plan.run_id for plan in used),
+            {name: values[: len(used)] for name, values in daily.items()},
+            {name: values[: len(used)] for name, values in years.items()},
+        )
+
+    def _read(self, plan: RunPlan) -> RunOutput:
+        """A verified run's output, cut to the period of the analysis."""
+        status = self._states.get(plan.run_id)
+        if status is None:
+            raise BrokenRun("is not in the ledger")
+        if status.state is not RunState.SUCCEEDED:
+            raise BrokenRun(f"{status.state}: {status.last_error}" if status.last_error else str(status.state))
+        settings = self._settings
+        try:
+            output = read_run(Path(plan.outdir), settings.ensemble.variables, settings.start_date, settings.end_date)
+        except VariablesMissing as error:
+            self._lacking = error
+            raise
+        for name, variable in output.variables.items():
+            known = self.variables.get(name, variable)
+            if known.units != variable.units:
+                raise BrokenRun(f"gives {name} in {variable.units}, other runs in {known.units}")
+        self.variables = output.variables | self.variables
+        self.caveats.update(dict.fromkeys(output.caveats))
+        start = (self._period.first - settings.start_date).days
+        cut = {name: values[start : start + self._period.days] for name, values in output.daily.items()}
+        return RunOutput(output.variables, cut, output.caveats)
+
+    def _nothing_usable(self) -> UserError:
+        if self._lacking:
+            missing, available = ", ".join(self._lacking.missing), ", ".join(sorted(self._lacking.available))
+            return UserError(
+                "VariableMissing", f"ensemble.variables: the model writes no {missing}; it writes {available}"
+            )
+        example = self.left_out[0]
+        return UserError(
+            "NoRunUsable",
+            f"none of the {len(self._plans)} runs can be analysed; run {example.plan.run_id}: {example.reason}",
+        )
+
+
+class _Together:
+    """Adds up members over the sites."""
+
+    def __init__(self, settings: Settings, period: Period, scratch: Path) -> None:
+        size, names = settings.ensemble.size, settings.ensemble.variables
+        self._sites = len(settings.sites)
+        self._seen = np.zeros(size, dtype=int)
+        self._daily = {name: member_array(size, period.days, scratch) for name in names}
+        self._yearly = {name: np.zeros((size, len(period.years))) for name in names}
+
+    def add(self, collected: Collected) -> None:
+        for row, member in enumerate(collected.members):
+            at = member - 1
+            for name, daily in self._daily.items():
+                daily[at] += collected.daily[name][row] / self._sites
+                self._yearly[name][at] += collected.yearly[name][row] / self._sites
+            self._seen[at] += 1
+
+    def collected(self) -> Collected:
+        """The mean over all sites of every member that is whole at all of them."""
+        whole = np.flatnonzero(self._seen == self._sites)
+        return Collected(
+            Place(ALL_SITES, f"mean of {self._sites} sites", np.nan, np.nan),
+            tuple((whole + 1).tolist()),
+            ("",) * len(whole),
+            {name: values[whole] for name, values in self._daily.items()},
+            {name: values[whole] for name, values in self._yearly.items()},
+        )

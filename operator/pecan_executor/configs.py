@@ -1,0 +1,76 @@
+"""The files of one run: config.json (pecan-run/1), job.sh and README.txt."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from pecan_executor.files import write_text
+from pecan_executor.sampling import Member
+from pecan_operator.core.pecanxml import Settings, Site
+from pecan_operator.records import RunPlan
+
+SCHEMA = "pecan-run/1"
+
+
+def write_run(settings: Settings, ensemble_id: int, site: Site, member: Member, plan: RunPlan) -> None:
+    """Write the files of a run into its folder; makes run/<id> and out/<id>."""
+    rundir = Path(plan.folder)
+    rundir.mkdir(parents=True, exist_ok=True)
+    Path(plan.outdir).mkdir(parents=True, exist_ok=True)
+    write_text(
+        rundir / "config.json", json.dumps(run_config(settings, ensemble_id, site, member, plan), indent=1) + "\n"
+    )
+    write_text(rundir / "README.txt", _readme(settings, ensemble_id, site, member, plan))
+    command = f"exec {shlex.quote(settings.model.binary)} {shlex.quote(plan.folder)}"
+    write_text(rundir / "job.sh", f"#!/bin/sh\n{command}\n", executable=True)
+
+
+def run_config(settings: Settings, ensemble_id: int, site: Site, member: Member, plan: RunPlan) -> dict[str, Any]:
+    """config.json of a run: all that the model's adapter is told."""
+    inputs = {tag: {"path": path} for tag, path in member.inputs.items()}
+    inputs["met"]["format"] = "cf"
+    return {
+        "schema": SCHEMA,
+        "workflow_id": str(settings.workflow_id),
+        "run_id": plan.run_id,
+        "ensemble_id": str(ensemble_id),
+        "run_type": plan.run_type,
+        "member": member.number,
+        "model": {"type": settings.model.type, "revision": settings.model.revision},
+        "site": {"id": site.id, "name": site.name, "lat": site.lat, "lon": site.lon},
+        "start_date": settings.start_date.isoformat(),
+        "end_date": settings.end_date.isoformat(),
+        "inputs": inputs,
+        "pfts": [
+            {"name": pft.name, "traits": member.traits[pft.name], "constants": dict(pft.constants)}
+            for pft in settings.pfts
+        ],
+        "rundir": plan.folder,
+        "outdir": plan.outdir,
+        "delete_raw": settings.delete_raw,
+    }
+
+
+def _readme(settings: Settings, ensemble_id: int, site: Site, member: Member, plan: RunPlan) -> str:
+    lines = {
+        "runtype": "ensemble",
+        "workflow id": settings.workflow_id,
+        "ensemble id": ensemble_id,
+        "run": f"{member.number}/{settings.ensemble.size}",
+        "run id": plan.run_id,
+        "pft names": " ".join(pft.name for pft in settings.pfts),
+        "model": settings.model.type,
+        "model id": settings.model.id,
+        "site": site.name,
+        "site  id": site.id,
+        "met data": member.inputs["met"],
+        "start date": settings.start_date,
+        "end date": settings.end_date,
+        "hostname": settings.hostname,
+        "rundir": plan.folder,
+        "outdir": plan.outdir,
+    }
+    return "".join(f"{key:<12}: {value}\n" for key, value in lines.items())

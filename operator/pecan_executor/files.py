@@ -1,0 +1,92 @@
+"""Files that are whole or absent, and the folders of a workflow."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+DIRECTORY_MODE = 0o2775
+
+
+@dataclass(frozen=True)
+class WorkflowFolder:
+    """Where things are in a workflow's folder (PEcAn's layout, plus our hidden files)."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "pecan.xml"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def out(self) -> Path:
+        return self.path / "out"
+
+    @property
+    def run_list(self) -> Path:
+        return self.run / "runs.txt"
+
+    @property
+    def plan(self) -> Path:
+        return self.run / "plan.jsonl"
+
+    @property
+    def owner(self) -> Path:
+        return self.path / ".pecan-workflow"
+
+    @property
+    def states(self) -> Path:
+        return self.path / ".pecan-runs.json"
+
+    @property
+    def results(self) -> Path:
+        return self.path / ".pecan-results.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "pecan-executor.log"
+
+    @property
+    def data(self) -> Path:
+        """The data volume: the folder is `<data>/workflows/PEcAn_<id>`."""
+        return self.path.parent.parent
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory that its group can write and hands its group on; existing ones are left as they are."""
+    path.mkdir(parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) != DIRECTORY_MODE:
+        with suppress(PermissionError):
+            path.chmod(DIRECTORY_MODE)
+
+
+def write_text(path: Path, text: str, *, executable: bool = False) -> None:
+    """Write a file so that a reader sees the old text or all of the new one; an equal file is not touched."""
+    data = text.encode()
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+        if executable:
+            temporary.chmod(0o775)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, with the same suffix; renamed into place at the end, removed on an error."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,207 @@
+"""`pecan-executor <step>`: one step of a workflow, as the operator's Jobs call it.
+
+Environment: PECAN_FOLDER (the workflow's folder), PECAN_WORKFLOW_ID, PECAN_WORKFLOW_UID, and libpq's PGHOST, PGPORT,
+PGUSER, PGPASSWORD, PGDATABASE for the steps that write to the database.
+
+Exit codes are those of sysexits.h: 65 bad input (repeating it is useless), 75 a service does not answer, 74 a file
+cannot be read or written, 70 anything unexpected. The last line on stderr says what is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pecan_executor.files import WorkflowFolder
+from pecan_operator.errors import Unavailable, UserError
+
+if TYPE_CHECKING:
+    from pecan_operator.clients.database import Database
+
+EX_OK, EX_DATAERR, EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 0, 65, 70, 74, 75
+SETTINGS = Path("/etc/pecan/pecan.xml")
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a step is called with."""
+
+    folder: WorkflowFolder
+    settings: Path
+
+    @property
+    def workflow_id(self) -> int:
+        value = _variable("PECAN_WORKFLOW_ID")
+        if not value.isdecimal():
+            raise UserError("BadEnvironment", f"PECAN_WORKFLOW_ID must be a number, not {value!r}")
+        return int(value)
+
+    @property
+    def workflow_uid(self) -> str:
+        return _variable("PECAN_WORKFLOW_UID")
+
+
+def _folder(call: Call) -> str:
+    from pecan_executor.folder import make_folder
+
+    make_folder(call.folder, call.settings, call.workflow_id, call.workflow_uid)
+    return f"{call.folder.path} is ready"
+
+
+def _prepare(call: Call) -> str:
+    from pecan_executor import settings as pecan_settings
+    from pecan_executor.folder import check_settings
+    from pecan_executor.prepare import prepare
+    from pecan_operator.clients.bety import Bety
+
+    settings = pecan_settings.read(call.folder.settings)
+    check_settings(settings, call.folder, call.workflow_id)
+    with _database() as database:
+        plans = prepare(settings, call.folder, Bety(database))
+    return f"{len(plans)} runs are prepared: {settings.ensemble.size} members at {len(settings.sites)} site(s)"
+
+
+def _register(call: Call) -> str:
+    from pecan_executor.register import register
+    from pecan_operator.clients.ledger import Ledger
+
+    with _database() as database:
+        return f"{register(call.workflow_id, call.folder, Ledger(database))} runs are registered"
+
+
+def _resume(call: Call) -> str:
+    from pecan_executor.resume import resume
+    from pecan_operator.clients.ledger import Ledger
+
+    with _database() as database:
+        return f"{resume(call.workflow_id, call.folder, Ledger(database))} runs succeeded"
+
+
+def _analyse(call: Call) -> str:
+    from pecan_executor import settings as pecan_settings
+    from pecan_executor.analyse import analyse
+
+    results, left_out = analyse(pecan_settings.read(call.folder.settings), call.folder)
+    lines = [
+        f"left out: run {item.plan.run_id} (member {item.plan.member}, site {item.plan.site_id}): {item.reason}"
+        for item in left_out
+    ]
+    if len(lines) > _MOST_NAMED:
+        lines[_MOST_NAMED:] = [
+            f"... and {len(lines) - _MOST_NAMED} more, see ensemble.members.{results['ensembleId']}.csv"
+        ]
+    return "\n".join([*lines, f"{results['used']} of {results['runs']} runs are analysed"])
+
+
+def _report(call: Call) -> str:
+    from pecan_executor.report import report, table
+    from pecan_operator.clients.ledger import Ledger
+
+    with _database() as database:
+        results = report(call.workflow_id, call.folder, Ledger(database))
+    return table(results["yearly"])
+
+
+def _table(call: Call) -> str:
+    from pecan_executor.report import read_yearly, table
+
+    return table(read_yearly(call.folder.path))
+
+
+STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
+    "folder": ("make the workflow's folder and put pecan.xml in it", _folder),
+    "prepare": ("write the run folders and register sites, ensemble and runs in BETY", _prepare),
+    "register": ("put the run list into the ledger", _register),
+    "resume": ("write the runs' states for the analysis and set output of failed runs aside", _resume),
+    "analyse": ("verify outputs; write ensemble statistics and figures", _analyse),
+    "report": ("put the headline numbers into the ledger", _report),
+    "table": ("print the yearly statistics of an analysed folder", _table),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one step; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="pecan-executor",
+        description="One step of a PEcAn workflow.",
+        epilog="steps:\n" + "".join(f"  {name:<9} {text}\n" for name, (text, _) in STEPS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("step", choices=STEPS, metavar="step")
+    parser.add_argument("folder", nargs="?", help="the workflow's folder (default: PECAN_FOLDER)")
+    parser.add_argument(
+        "--settings", type=Path, default=SETTINGS, help=f"pecan.xml for the step folder (default: {SETTINGS})"
+    )
+    options = parser.parse_args(arguments)
+    os.umask(0o002)
+    log: Path | None = None
+    try:
+        call = Call(WorkflowFolder(Path(options.folder or _variable("PECAN_FOLDER")).absolute()), options.settings)
+        log = call.folder.log
+        text = STEPS[options.step][1](call)
+    except UserError as error:
+        return _fail(options.step, EX_DATAERR, error.message)
+    except Unavailable as error:
+        return _fail(options.step, EX_TEMPFAIL, error.message)
+    except OSError as error:
+        _keep_traceback(log)
+        return _fail(options.step, EX_IOERR, f"{error.strerror or error}: {error.filename or 'no file named'}")
+    except Exception as error:
+        kept = _keep_traceback(log)
+        where = f"; details are in {log}" if kept else ""
+        return _fail(options.step, EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}{where}")
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    return EX_OK
+
+
+def _fail(step: str, code: int, message: str) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"pecan-executor {step}: {line[:2000]}\n")
+    return code
+
+
+def _keep_traceback(log: Path | None) -> bool:
+    if log is None:
+        return False
+    with suppress(OSError), log.open("a") as file:
+        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n{traceback.format_exc()}\n")
+        return True
+    return False
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    from pecan_operator.clients.database import Database
+
+    port = _variable("PGPORT")
+    if not port.isdecimal():
+        raise UserError("BadEnvironment", f"PGPORT must be a number, not {port!r}")
+    database = Database(
+        host=_variable("PGHOST"),
+        port=int(port),
+        user=_variable("PGUSER"),
+        password=_variable("PGPASSWORD"),
+        dbname=_variable("PGDATABASE"),
+        max_connections=1,
+        application_name="pecan-executor",
+    )
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise UserError("BadEnvironment", f"the environment variable {name} is not set")
+    return value

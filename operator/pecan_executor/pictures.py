@@ -1,0 +1,57 @@
+"""The picture files of one variable: a page of the PDF for each place, and a PNG."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pecan_executor.collect import ALL_SITES
+from pecan_executor.ensemble import summarise
+from pecan_executor.files import replacing
+from pecan_executor.plots import binned, bins_of, ensemble_figure
+from pecan_executor.writers import PlaceResult, Subject
+
+MOST_PAGES = 200
+"""Sites drawn; more make a PDF that nobody turns through."""
+
+_PNG_DPI = 160
+
+
+class Pictures:
+    """Draws place by place; the PNG shows the last: all sites together, or the only one."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._bins = bins_of(subject.period)
+        self._pages = 0
+        self._last: Figure | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Pictures:
+        with ExitStack() as stack:
+            self._png = stack.enter_context(replacing(self._subject.path("analysis", ".png")))
+            self._pdf = stack.enter_context(
+                PdfPages(stack.enter_context(replacing(self._subject.path("analysis", ".pdf"))))
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._last is not None and error[0] is None:
+            self._last.savefig(self._png, dpi=_PNG_DPI)
+        self._stack.__exit__(*error)
+
+    def draw(self, result: PlaceResult, daily: NDArray[np.float32]) -> None:
+        """Draw one place from the members' daily values."""
+        if self._pages == MOST_PAGES and result.place.id != ALL_SITES:
+            return
+        bins = self._bins
+        drawn = summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
+        self._last = ensemble_figure(self._subject, result, drawn, bins)
+        self._pdf.savefig(self._last)
+        self._pages += 1

@@ -1,0 +1,161 @@
+"""The figure of one variable at one place: the ensemble through time, and the members' yearly values.
+
+Colours are Okabe and Ito's, which stay apart for colour-blind readers and in grey.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from pecan_executor.ensemble import Period, Statistics
+from pecan_executor.writers import PlaceResult, Subject
+
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#4D4D4D"
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "pdf.fonttype": 42,
+    "legend.frameon": False,
+}
+_CAVEAT_WIDTH = 170
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Spans of days over which members are averaged before quantiles are taken; `middles` in matplotlib's days."""
+
+    name: str
+    slices: tuple[slice, ...]
+    middles: NDArray[np.float64]
+
+
+def bins_of(period: Period) -> Bins:
+    """Days up to 13 months, weeks up to 6 years, calendar months beyond: about 50 to 400 points in any period."""
+    if period.days <= 400:
+        edges, name = list(range(period.days + 1)), "daily"
+    elif period.days <= 6 * 366:
+        edges, name = [*range(0, period.days - 6, 7), period.days], "weekly"
+    else:
+        starts = (date(year, month, 1) for year in period.years for month in range(1, 13))
+        inner = [(day - period.first).days for day in starts if period.first < day <= period.last]
+        edges, name = [0, *inner, period.days], "monthly"
+    slices = tuple(slice(start, stop) for start, stop in pairwise(edges))
+    middles = (np.array(edges[:-1]) + np.array(edges[1:])) / 2
+    return Bins(name, slices, middles + np.asarray(date2num(period.first)))  # type: ignore[no-untyped-call]
+
+
+def binned(daily: NDArray[np.floating], bins: Bins, columns: slice) -> NDArray[np.float64]:
+    """Means over the spans `columns` of a member's days, for every member."""
+    return np.stack([daily[:, span].mean(axis=1, dtype=np.float64) for span in bins.slices[columns]], axis=1)
+
+
+def ensemble_figure(subject: Subject, result: PlaceResult, drawn: Statistics, bins: Bins) -> Figure:
+    """The figure; `drawn` are the statistics of the binned series in standard units."""
+    variable = subject.variable
+    notes = [line for caveat in subject.caveats for line in textwrap.wrap(caveat, _CAVEAT_WIDTH)]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10, 4.3 + 0.16 * len(notes)), layout="constrained")
+        if notes:
+            # constrained layout keeps clear of a supxlabel, so the notes never run into the axes
+            figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=7.5, color=_GREY, style="italic")
+        place = result.place
+        where = (
+            place.name
+            if np.isnan(place.lat)
+            else f"{place.name} ({_degrees(place.lat, 'NS')}, {_degrees(place.lon, 'EW')})"
+        )
+        figure.suptitle(
+            f"{variable.long_name} ({variable.name}), {where}", x=0.01, ha="left", fontsize=11, weight="bold"
+        )
+        left, right = figure.subplots(1, 2, width_ratios=(2.6, 1))
+        _draw_series(left, subject, drawn, bins)
+        left.set_title(
+            f"{subject.model}: {drawn.n} of {subject.planned} ensemble members, {bins.name} means", color=_GREY
+        )
+        _draw_histogram(right, subject, result)
+    return figure
+
+
+def _draw_series(axes: Axes, subject: Subject, drawn: Statistics, bins: Bins) -> None:
+    variable, shown = subject.variable, subject.shown
+    low, lower, middle, upper, high = drawn.quantiles * shown.factor
+    if drawn.n > 1:
+        axes.fill_between(bins.middles, low, high, color=_BLUE, alpha=0.22, linewidth=0, label="95 % of members")
+        axes.fill_between(bins.middles, lower, upper, color=_BLUE, alpha=0.45, linewidth=0, label="50 % of members")
+    axes.plot(bins.middles, middle, color="black", linewidth=1.1, label="median" if drawn.n > 1 else "the one member")
+    if low.min() < 0 < high.max():
+        axes.axhline(0, color=_GREY, linewidth=0.7)
+    locator: Any = AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
+    axes.set_xlim(bins.middles[0], bins.middles[-1])
+    axes.set_ylabel(f"{variable.name} ({_pretty(shown.daily_units)})" + _direction(variable.name))
+    # headroom for the legend, so that it covers no data
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.14 * (top - bottom))
+    axes.legend(loc="upper center", ncols=3)
+
+
+def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
+    variable, shown, period = subject.variable, subject.shown, subject.period
+    values = result.yearly.mean(axis=1)
+    axes.hist(values, bins=_histogram_edges(values), color=_BLUE, alpha=0.6, edgecolor="white", linewidth=0.6)
+    axes.axvline(
+        float(np.median(values)), color="black", linewidth=1.1, label=f"median {_short(float(np.median(values)))}"
+    )
+    if len(values) > 1:
+        low, high = np.quantile(values, (0.025, 0.975))
+        label = f"95 %: {_short(low)} to {_short(high)}"
+        for number, edge in enumerate((low, high)):
+            axes.axvline(edge, color=_ORANGE, linewidth=1.1, linestyle="--", label=None if number else label)
+    if values.min() < 0 < values.max():
+        axes.axvline(0, color=_GREY, linewidth=0.7)
+    first, last = period.years[0], period.years[-1]
+    years = f"{first}" if first == last else f"mean of {first}–{last}"
+    axes.set_xlabel(f"{variable.name} ({_pretty(shown.yearly_units)})")
+    axes.set_ylabel("members")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_title(f"Yearly value, {years}", color=_GREY)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)
+    axes.legend(loc="upper center", handlelength=1.4)
+
+
+def _histogram_edges(values: NDArray[np.float64]) -> int | list[float]:
+    if len(values) < 2 or np.ptp(values) <= 1e-9 * np.abs(values).max():
+        return 1
+    edges = np.histogram_bin_edges(values, bins="fd").tolist()
+    return edges if 5 <= len(edges) <= 41 else int(np.clip(len(edges) - 1, 5, 40))
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _pretty(units: str) -> str:
+    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match.group().translate(_SUPERSCRIPT), units)
+
+
+def _degrees(value: float, letters: str) -> str:
+    return f"{abs(value):.2f}° {letters[value < 0]}"
+
+
+def _direction(name: str) -> str:
+    return "\n> 0: to the atmosphere" if name == "NEE" else ""

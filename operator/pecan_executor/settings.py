@@ -1,0 +1,270 @@
+"""Reads pecan.xml, as the operator renders it (pecan_operator.core.pecanxml) or as PEcAn users write it.
+
+Nodes that do not change what the light framework does are ignored, as PEcAn ignores them; nodes that ask for something
+it cannot do are refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import NoReturn
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from pecan_executor import distributions
+from pecan_operator.core.pecanxml import Ensemble, Input, Model, Pft, Prior, Settings, Site
+from pecan_operator.errors import UserError
+
+_NOT_SUPPORTED = ("meta.analysis", "sensitivity.analysis", "assim.batch", "state.data.assimilation")
+_INPUT_METHODS = ("sampling", "looping")
+
+
+def read(path: Path) -> Settings:
+    """The settings in a file; raises UserError naming the node that is wrong."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError("SettingsMissing", f"{path} is missing: run the step folder first") from None
+    return parse(text)
+
+
+def parse(text: str | bytes) -> Settings:
+    """The settings in a document; raises UserError naming the node that is wrong."""
+    try:
+        root = _Node(fromstring(text), "")
+    except ET.ParseError as error:
+        _refuse(f"is not well-formed XML: {error}")
+    except DefusedXmlException:
+        _refuse("holds an entity or a document type, which is not accepted: write the text out")
+    if root.tag not in ("pecan", "pecan.multi"):
+        _refuse(f"starts with <{root.tag}>, not with <pecan>")
+    for name in _NOT_SUPPORTED:
+        if root.find(name):
+            _refuse(f"{name} is not supported by the light framework: remove the node")
+    run = root.one("run")
+    runs = [node for node in run.children() if node.tag.startswith("settings.")] or [run]
+    ensemble = root.one("ensemble")
+    model = root.one("model")
+    start, end = _same_dates(runs)
+    delete_raw = model.find("delete.raw")
+    return Settings(
+        workflow_id=root.one("workflow").one("id").whole(minimum=1),
+        folder=root.one("outdir").absolute_path(),
+        hostname=root.one("host").one("name").text(),
+        queue=root.one("host").one("rabbitmq").one("queue").text(),
+        model=Model(
+            id=model.one("id").whole(minimum=1),
+            type=model.one("type").text(),
+            revision=model.one("revision").text(),
+            binary=model.one("binary").absolute_path(),
+        ),
+        sites=_sites(runs),
+        start_date=start,
+        end_date=end,
+        inputs=_inputs(runs, ensemble),
+        pfts=_pfts(root.one("pfts")),
+        ensemble=_ensemble(ensemble, start.year, end.year),
+        stop_on_error=_stop_on_error(runs, ensemble),
+        delete_raw=delete_raw.flag() if delete_raw else False,
+    )
+
+
+def _refuse(what: str) -> NoReturn:
+    raise UserError("BadSettings", f"pecan.xml {what}")
+
+
+class _Node:
+    """A node that knows its place in the document, for messages."""
+
+    def __init__(self, element: ET.Element, parent: str) -> None:
+        self._element = element
+        self.tag = element.tag
+        self.place = f"{parent}/{element.tag}" if parent else element.tag
+
+    def children(self) -> Iterator[_Node]:
+        return (_Node(child, self.place) for child in self._element if isinstance(child.tag, str))
+
+    def all(self, tag: str) -> list[_Node]:
+        return [node for node in self.children() if node.tag == tag]
+
+    def find(self, tag: str) -> _Node | None:
+        nodes = self.all(tag)
+        if len(nodes) > 1:
+            _refuse(f"{nodes[0].place} is given {len(nodes)} times")
+        return nodes[0] if nodes else None
+
+    def one(self, tag: str) -> _Node:
+        node = self.find(tag)
+        if node is None:
+            _refuse(f"{self.place}/{tag} is missing")
+        return node
+
+    def text(self) -> str:
+        text = (self._element.text or "").strip()
+        if not text:
+            _refuse(f"{self.place} is empty")
+        return text
+
+    def absolute_path(self) -> str:
+        text = self.text()
+        if not text.startswith("/"):
+            _refuse(f"{self.place} must be an absolute path, not {text!r}")
+        return text
+
+    def whole(self, minimum: int) -> int:
+        text = self.text()
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            _refuse(f"{self.place} must be a whole number of at least {minimum}, not {text!r}")
+        return value
+
+    def number(self, limit: float = math.inf) -> float:
+        text = self.text()
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or abs(value) > limit:
+            between = "" if limit == math.inf else f" from {-limit:g} to {limit:g}"
+            _refuse(f"{self.place} must be a number{between}, not {text!r}")
+        return value
+
+    def flag(self) -> bool:
+        text = self.text().upper()
+        if text not in ("TRUE", "FALSE", "T", "F"):
+            _refuse(f"{self.place} must be TRUE or FALSE, not {self.text()!r}")
+        return text.startswith("T")
+
+    def day(self) -> date:
+        text = self.text()
+        try:
+            return date.fromisoformat(text.replace("/", "-"))
+        except ValueError:
+            _refuse(f"{self.place} must be a day YYYY-MM-DD, not {text!r}")
+
+    def choice(self, allowed: tuple[str, ...]) -> str:
+        text = self.text()
+        if text not in allowed:
+            _refuse(f"{self.place} must be {' or '.join(allowed)}, not {text!r}")
+        return text
+
+
+def _same_dates(runs: list[_Node]) -> tuple[date, date]:
+    dates = {(node.one("start.date").day(), node.one("end.date").day()) for node in runs}
+    if len(dates) > 1:
+        _refuse("run/settings.N have different dates; the light framework runs all sites over the same days")
+    start, end = dates.pop()
+    if end < start:
+        _refuse(f"{runs[0].place}/end.date {end} is before start.date {start}")
+    return start, end
+
+
+def _sites(runs: list[_Node]) -> tuple[Site, ...]:
+    sites: dict[str, Site] = {}
+    for node in runs:
+        site = node.one("site")
+        site_id = site.one("id").text()
+        if site_id in sites:
+            _refuse(f"{site.place}/id {site_id!r} is given twice")
+        sites[site_id] = Site(
+            id=site_id,
+            name=site.one("name").text(),
+            lat=site.one("lat").number(limit=90),
+            lon=site.one("lon").number(limit=180),
+        )
+    return tuple(sites.values())
+
+
+def _inputs(runs: list[_Node], ensemble: _Node) -> dict[str, Input]:
+    space = ensemble.find("samplingspace")
+    found: list[dict[str, Input]] = []
+    for node in runs:
+        inputs: dict[str, Input] = {}
+        for tag in node.one("inputs").children():
+            if tag.tag in inputs:
+                _refuse(f"{tag.place} is given twice")
+            path = tag.one("path")
+            paths = tuple(item.absolute_path() for item in path.children()) or (path.absolute_path(),)
+            way = space.find(tag.tag) if space else None
+            inputs[tag.tag] = Input(paths, way.one("method").choice(_INPUT_METHODS) if way else "sampling")
+        found.append(inputs)
+    if "met" not in found[0]:
+        _refuse(f"{runs[0].place}/inputs/met is missing: name the weather the model reads")
+    if any(inputs != found[0] for inputs in found):
+        _refuse("run/settings.N have different inputs; the light framework gives all sites the same")
+    return found[0]
+
+
+def _pfts(node: _Node) -> tuple[Pft, ...]:
+    pfts: dict[str, Pft] = {}
+    for pft in node.all("pft"):
+        name = pft.one("name").text()
+        if name in pfts:
+            _refuse(f"{pft.place}/name {name!r} is given twice")
+        if pft.find("posterior.files"):
+            _refuse(f"{pft.place}/posterior.files is not supported by the light framework: give pft/priors")
+        constants: dict[str, float] = {}
+        constants_node = pft.find("constants")
+        for constant in constants_node.children() if constants_node else ():
+            if constant.tag in constants:
+                _refuse(f"{constant.place} is given twice")
+            constants[constant.tag] = constant.number()
+        pfts[name] = Pft(name, _priors(pft), constants)
+    if not pfts:
+        _refuse(f"{node.place}/pft is missing: name at least one plant functional type")
+    return tuple(pfts.values())
+
+
+def _priors(pft: _Node) -> dict[str, Prior]:
+    priors: dict[str, Prior] = {}
+    parent = pft.find("priors")
+    for node in parent.all("prior") if parent else ():
+        trait = node.one("trait").text()
+        if trait in priors:
+            _refuse(f"{node.place}/trait {trait!r} is given twice")
+        second = node.find("paramb")
+        prior = Prior(node.one("distn").text(), node.one("parama").number(), second.number() if second else None)
+        problem = distributions.problem(prior)
+        if problem:
+            _refuse(f"{node.place} of {trait}: {problem}")
+        priors[trait] = prior
+    return priors
+
+
+def _ensemble(node: _Node, first_year: int, last_year: int) -> Ensemble:
+    variables = tuple(dict.fromkeys(variable.text() for variable in node.all("variable")))
+    if not variables:
+        _refuse(f"{node.place}/variable is missing: name at least one output variable, for instance GPP")
+    space = node.find("samplingspace")
+    parameters = space.find("parameters") if space else None
+    seed = node.find("seed")
+    years: list[int | None] = []
+    for tag in ("start.year", "end.year"):
+        year = node.find(tag)
+        years.append(year.whole(minimum=first_year) if year else None)
+        if year and year.whole(minimum=first_year) > last_year:
+            _refuse(f"{year.place} {year.text()} lies outside the run, which ends in {last_year}")
+    start_year, end_year = years
+    if start_year is not None and end_year is not None and end_year < start_year:
+        _refuse(f"{node.place}/end.year {end_year} is before start.year {start_year}")
+    return Ensemble(
+        size=node.one("size").whole(minimum=1),
+        variables=variables,
+        start_year=start_year,
+        end_year=end_year,
+        sampling_method=parameters.one("method").choice(("uniform",)) if parameters else "uniform",
+        seed=seed.whole(minimum=0) if seed else None,
+    )
+
+
+def _stop_on_error(runs: list[_Node], ensemble: _Node) -> bool:
+    node = runs[0].find("stop_on_error")
+    return node.flag() if node else ensemble.one("size").whole(minimum=1) == 1

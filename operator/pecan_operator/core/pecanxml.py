@@ -1,0 +1,220 @@
+"""pecan.xml: PEcAn's settings of one workflow, as the operator renders them for the executor.
+
+Node names are PEcAn's (base/settings). Two things are ours:
+
+- `pft/priors/prior/{trait,distn,parama,paramb}`: distributions given with the workflow, with the column names of BETY's
+  table `priors`; PEcAn itself reads them from BETY or from `posterior.files`.
+- `ensemble/seed`: what the draws depend on; the workflow id when it is left out.
+
+There is no `database` node and no broker address: the file carries no secret.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from pecan_operator.errors import UserError
+
+MULTI_ROOT = "pecan.multi"
+"""Root node of settings with several sites (PEcAn's MultiSettings); one site has the root `pecan`."""
+
+_XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NOT_XML_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Latitude in degrees north, longitude in degrees east; `id` is the user's own."""
+
+    id: str
+    name: str
+    lat: float
+    lon: float
+
+
+@dataclass(frozen=True)
+class Input:
+    """Files of one input tag; `method` is how members choose among them: sampling or looping."""
+
+    paths: Sequence[str]
+    method: str = "sampling"
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A distribution by its name in R, with R's arguments in R's order."""
+
+    distn: str
+    parama: float
+    paramb: float | None = None
+
+
+@dataclass(frozen=True)
+class Pft:
+    """Priors and constants by PEcAn trait name, in PEcAn's units."""
+
+    name: str
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """`variables` are PEcAn standard names; the years bound the analysis, the run dates do when they are None."""
+
+    size: int
+    variables: Sequence[str]
+    start_year: int | None = None
+    end_year: int | None = None
+    sampling_method: str = "uniform"
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """`id` is BETY's models.id; `binary` the command that job.sh calls."""
+
+    id: int
+    type: str
+    revision: str
+    binary: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one workflow; `start_date` and `end_date` are inclusive UTC days, `folder` is PEcAn's outdir."""
+
+    workflow_id: int
+    folder: str
+    hostname: str
+    queue: str
+    model: Model
+    sites: Sequence[Site]
+    start_date: date
+    end_date: date
+    inputs: Mapping[str, Input]
+    pfts: Sequence[Pft]
+    ensemble: Ensemble
+    stop_on_error: bool
+    delete_raw: bool = False
+
+
+def render(settings: Settings) -> str:
+    """The settings as pecan.xml.
+
+    Raises UserError naming the node when a text cannot stand in XML or a name cannot be a node's name.
+    """
+    root = ET.Element("pecan" if len(settings.sites) == 1 else MULTI_ROOT)
+    _text(root, "outdir", settings.folder)
+    pfts = ET.SubElement(root, "pfts")
+    for pft in settings.pfts:
+        _add_pft(pfts, pft)
+    _add_ensemble(root, settings.ensemble, settings.inputs)
+    model = ET.SubElement(root, "model")
+    _text(model, "id", settings.model.id)
+    _text(model, "type", settings.model.type)
+    _text(model, "revision", settings.model.revision)
+    _text(model, "binary", settings.model.binary)
+    _text(model, "delete.raw", settings.delete_raw)
+    _add_run(root, settings)
+    host = ET.SubElement(root, "host")
+    _text(host, "name", settings.hostname)
+    _text(ET.SubElement(host, "rabbitmq"), "queue", settings.queue)
+    _text(ET.SubElement(root, "workflow"), "id", settings.workflow_id)
+    if root.tag == MULTI_ROOT:
+        _text(ET.SubElement(root, "multisettings"), "multisettings", "run")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_pft(parent: ET.Element, pft: Pft) -> None:
+    node = ET.SubElement(parent, "pft")
+    _text(node, "name", pft.name)
+    if pft.constants:
+        constants = ET.SubElement(node, "constants")
+        for name, value in pft.constants.items():
+            _text(constants, _node_name(name, "pfts/pft/constants"), value)
+    if pft.priors:
+        priors = ET.SubElement(node, "priors")
+        for trait, prior in pft.priors.items():
+            item = ET.SubElement(priors, "prior")
+            _text(item, "trait", trait)
+            _text(item, "distn", prior.distn)
+            _text(item, "parama", prior.parama)
+            if prior.paramb is not None:
+                _text(item, "paramb", prior.paramb)
+
+
+def _add_ensemble(parent: ET.Element, ensemble: Ensemble, inputs: Mapping[str, Input]) -> None:
+    node = ET.SubElement(parent, "ensemble")
+    _text(node, "size", ensemble.size)
+    for variable in ensemble.variables:
+        _text(node, "variable", variable)
+    if ensemble.start_year is not None:
+        _text(node, "start.year", ensemble.start_year)
+    if ensemble.end_year is not None:
+        _text(node, "end.year", ensemble.end_year)
+    if ensemble.seed is not None:
+        _text(node, "seed", ensemble.seed)
+    space = ET.SubElement(node, "samplingspace")
+    _text(ET.SubElement(space, "parameters"), "method", ensemble.sampling_method)
+    for tag, choice in inputs.items():
+        _text(ET.SubElement(space, _node_name(tag, "run/inputs")), "method", choice.method)
+
+
+def _add_run(parent: ET.Element, settings: Settings) -> None:
+    run = ET.SubElement(parent, "run")
+    several = len(settings.sites) != 1
+    for number, site in enumerate(settings.sites, start=1):
+        node = ET.SubElement(run, f"settings.{number}") if several else run
+        _add_site(node, site, settings)
+        inputs = ET.SubElement(node, "inputs")
+        for tag, choice in settings.inputs.items():
+            paths = ET.SubElement(ET.SubElement(inputs, _node_name(tag, "run/inputs")), "path")
+            if len(choice.paths) == 1:
+                paths.text = _clean(choice.paths[0], f"run/inputs/{tag}/path")
+            else:
+                for index, path in enumerate(choice.paths, start=1):
+                    _text(paths, f"path{index}", path)
+        _text(node, "start.date", settings.start_date.isoformat())
+        _text(node, "end.date", settings.end_date.isoformat())
+        _text(node, "stop_on_error", settings.stop_on_error)
+
+
+def _add_site(parent: ET.Element, site: Site, settings: Settings) -> None:
+    node = ET.SubElement(parent, "site")
+    _text(node, "id", site.id)
+    _text(node, "name", site.name)
+    _text(node, "lat", site.lat)
+    _text(node, "lon", site.lon)
+    _text(node, "met.start", settings.start_date.isoformat())
+    _text(node, "met.end", settings.end_date.isoformat())
+
+
+def _text(parent: ET.Element, tag: str, value: str | float | bool) -> None:
+    if isinstance(value, bool):
+        text = str(value).upper()
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise UserError("InvalidSettings", f"{parent.tag}/{tag} must be a finite number, not {value}")
+        text = repr(value)
+    else:
+        text = _clean(str(value), f"{parent.tag}/{tag}")
+    ET.SubElement(parent, tag).text = text
+
+
+def _clean(text: str, place: str) -> str:
+    if _NOT_XML_TEXT.search(text):
+        raise UserError("InvalidSettings", f"{place} holds a character that XML cannot carry: {text[:80]!r}")
+    return text.strip()
+
+
+def _node_name(name: str, place: str) -> str:
+    if not _XML_NAME.fullmatch(name):
+        raise UserError("InvalidSettings", f"{place}: {name!r} must be letters, digits, '_', '.', '-', no digit first")
+    return name
