@@ -1,0 +1,1189 @@
+#!/usr/bin/env python3
+"""The worker of one model: takes a run from the model's queue, runs its job.sh, reports, takes the next.
+
+One file, standard library and pika (Python >= 3.8, pika >= 1.0), so that it can be mounted into any model image. It
+takes PEcAn's messages ({"folder": "/data/.../run/<id>"}) and leaves PEcAn's answer (rabbitmq.out); the operator's own
+messages carry the run's identity in headers, and their outcome is also told as events on the queue `pecan.events`.
+Attempt numbers of a run only grow.
+
+Files in the run's folder:
+    .pecan-claim         who runs it, and a counter renewed while the worker lives: never two workers at once
+    .started             what the output folder held before the first attempt; a new attempt removes everything else
+    job.log              output of the job
+    .pecan-result.json   how the last attempt ended, there before anybody is told
+    rabbitmq.out         PEcAn's form of it: the Python repr of the end of the output, then OK or ERROR
+
+Environment (times in seconds):
+    RABBITMQ_URI                amqp://guest:guest@rabbitmq/%2F
+    PECAN_WORKER                name in events and claims: the pod's name (the host name)
+    PECAN_DATA                  /data; folders outside it are refused
+    PECAN_MODEL_INFO            /work/model.json; the queue is <type>_<version> of it
+    APPLICATION                 ./job.sh; a shell command, run in the folder
+    PECAN_RUN_TIMEOUT_SECONDS   86400; then the job is stopped and has failed
+    PECAN_GRACE_SECONDS         run timeout + 60; from SIGTERM to SIGKILL (terminationGracePeriodSeconds)
+    PECAN_RELEASE_SECONDS       20; that long before the grace period ends a running job is given back
+    PECAN_UNREACHABLE_SECONDS   30; a broker that long away after SIGTERM: the job is given back at once
+    PECAN_STOP_SECONDS          5; from SIGTERM to SIGKILL for a job that is to stop
+    PECAN_FOLDER_SECONDS        30; a folder that is not there is looked for that long (file systems cache absence)
+    PECAN_RENEW_SECONDS         5; between two renewals of the claim
+    PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker
+    PECAN_HEARTBEAT_SECONDS     5; between two announcements on the exchange `models`
+    PECAN_PAUSE_SECONDS         60; after a `release` command no new run is taken for that long
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any, Awaitable, Callable, Mapping, NamedTuple, Sequence, TypeVar
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import AMQPError
+
+EVENTS_QUEUE = "pecan.events"
+CONTROL_EXCHANGE = "pecan.control"
+HEARTBEAT_EXCHANGE = "models"
+
+CLAIM = ".pecan-claim"
+STARTED = ".started"
+LOG = "job.log"
+RESULT = ".pecan-result.json"
+ANSWER = "rabbitmq.out"
+
+# Outputs of an earlier run that make a model skip its work: SIPNET, ED2, BASGRA.
+SKIP_FILES = ("sipnet.out", "history.xml", "results.csv")
+# What PEcAn's own worker also does on request: build software, or run a command that the message brings along.
+REFUSED_KEYS = ("rebuild", "pecan_xml", "custom_application")
+
+TAIL_BYTES = 64 * 1024
+REASON_LENGTH = 500
+CANCELLED_KEPT = 10_000
+RECONNECT_SECONDS = (0.1, 10.0)
+AMQP_HEARTBEAT_SECONDS = 30
+
+T = TypeVar("T")
+
+
+def log(what: str, **fields: Any) -> None:
+    """Writes one JSON line to standard output; fields that are None are left out."""
+    line = {"at": utc_now(), "log": what, **{name: value for name, value in fields.items() if value is not None}}
+    print(json.dumps(line), flush=True)
+
+
+def utc_now() -> str:
+    """Now in UTC, ISO 8601 with milliseconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shorten(text: str) -> str:
+    """`text` cut to the length of a reason; the end is kept because it says what went wrong."""
+    text = " ".join(text.split())
+    return text if len(text) <= REASON_LENGTH else "…" + text[1 - REASON_LENGTH :]
+
+
+class BadSettings(Exception):
+    """The environment or model.json cannot be used; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; the module's docstring describes each."""
+
+    uri: str
+    worker: str
+    data: str
+    model_info: str
+    application: str
+    run_timeout_seconds: float
+    grace_seconds: float
+    release_seconds: float
+    unreachable_seconds: float
+    stop_seconds: float
+    folder_seconds: float
+    renew_seconds: float
+    stale_seconds: float
+    heartbeat_seconds: float
+    pause_seconds: float
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Raises BadSettings when a time is not a positive number."""
+
+        def seconds(name: str, default: float) -> float:
+            text = environment.get(name) or str(default)
+            try:
+                value = float(text)
+            except ValueError:
+                value = -1.0
+            if not 0 < value < float("inf"):
+                raise BadSettings(f"{name} is {text!r}: give a number of seconds above 0")
+            return value
+
+        run_timeout = seconds("PECAN_RUN_TIMEOUT_SECONDS", 86400)
+        return cls(
+            uri=environment.get("RABBITMQ_URI") or "amqp://guest:guest@rabbitmq/%2F",
+            worker=environment.get("PECAN_WORKER") or socket.gethostname(),
+            data=environment.get("PECAN_DATA") or "/data",
+            model_info=environment.get("PECAN_MODEL_INFO") or "/work/model.json",
+            application=environment.get("APPLICATION") or "./job.sh",
+            run_timeout_seconds=run_timeout,
+            grace_seconds=seconds("PECAN_GRACE_SECONDS", run_timeout + 60),
+            release_seconds=seconds("PECAN_RELEASE_SECONDS", 20),
+            unreachable_seconds=seconds("PECAN_UNREACHABLE_SECONDS", 30),
+            stop_seconds=seconds("PECAN_STOP_SECONDS", 5),
+            folder_seconds=seconds("PECAN_FOLDER_SECONDS", 30),
+            renew_seconds=seconds("PECAN_RENEW_SECONDS", 5),
+            stale_seconds=seconds("PECAN_STALE_SECONDS", 15),
+            heartbeat_seconds=seconds("PECAN_HEARTBEAT_SECONDS", 5),
+            pause_seconds=seconds("PECAN_PAUSE_SECONDS", 60),
+        )
+
+
+def read_model(path: str) -> dict[str, Any]:
+    """model.json of the image. Raises BadSettings when it is not there or lacks what PEcAn requires."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            model = json.load(file)
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{path} cannot be read: {error}") from None
+    missing = [
+        name
+        for name in ("name", "type", "version", "binary")
+        if not (isinstance(model, dict) and isinstance(model.get(name), str) and model[name])
+    ]
+    if missing:
+        raise BadSettings(f"{path}: {', '.join(missing)} must be given, as text")
+    return dict(model)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a model queue. Without headers it is a run that others published: no identity, attempt 0.
+
+    `problem` says why it can never be run.
+    """
+
+    folder: str | None = None
+    outdir: str | None = None
+    expect: tuple[str, ...] = ()
+    workflow: str | None = None
+    run: str | None = None
+    attempt: int = 0
+    redelivered: bool = False
+    problem: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        return None if self.workflow is None or self.run is None else (self.workflow, self.run)
+
+    def is_same_attempt(self, other: Message) -> bool:
+        return (self.folder, self.key, self.attempt) == (other.folder, other.key, other.attempt)
+
+
+def parse_message(body: bytes, headers: Mapping[str, Any] | None, redelivered: bool = False) -> Message:
+    """The message as far as it can be read; never raises, `problem` says what is wrong with it."""
+    message = Message(redelivered=redelivered)
+    headers = headers or {}
+    workflow, run = headers.get("workflow"), headers.get("run")
+    if workflow is not None or run is not None:
+        if not (isinstance(workflow, str) and isinstance(run, str) and workflow and run):
+            return replace(message, problem="headers workflow and run must both be text")
+        message = replace(message, workflow=workflow, run=run)
+        attempt = headers.get("attempt")
+        if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
+            return replace(message, problem="header attempt must be a whole number of at least 1")
+        message = replace(message, attempt=attempt)
+
+    try:
+        content = json.loads(body.decode("utf-8"))
+    except ValueError as error:
+        return replace(message, problem=f"the message is not JSON: {error}")
+    if not isinstance(content, dict):
+        return replace(message, problem='the message is not a JSON object such as {"folder": "/data/..."}')
+    folder = content.get("folder")
+    if isinstance(folder, str) and "\0" not in folder:
+        message = replace(message, folder=folder)
+    refused = [key for key in REFUSED_KEYS if key in content]
+    if refused:
+        return replace(message, problem=f"{', '.join(refused)} not served: this worker only runs the job of a folder")
+    if message.folder is None or not os.path.isabs(message.folder):
+        return replace(message, problem='"folder" must be the absolute path of a run folder')
+
+    if message.key is None:
+        return replace(message, outdir=pecan_outdir(message.folder))
+    outdir, expect = headers.get("outdir"), headers.get("expect", [])
+    if not (isinstance(outdir, str) and os.path.isabs(outdir) and "\0" not in outdir):
+        return replace(message, problem="header outdir must be an absolute path")
+    if not (isinstance(expect, list) and all(isinstance(name, str) and is_inside_name(name) for name in expect)):
+        return replace(message, problem="header expect must list file names below outdir")
+    return replace(message, outdir=outdir, expect=tuple(expect))
+
+
+def pecan_outdir(folder: str) -> str | None:
+    """PEcAn's place for the output of <workflow>/run/<id>: <workflow>/out/<id>; None for any other folder."""
+    parent, run = os.path.split(os.path.normpath(folder))
+    workflow, name = os.path.split(parent)
+    return os.path.join(workflow, "out", run) if name == "run" else None
+
+
+def is_inside_name(name: str) -> bool:
+    parts = name.split("/")
+    return not os.path.isabs(name) and "\0" not in name and all(part not in ("", ".", "..") for part in parts)
+
+
+class Outcome(NamedTuple):
+    """How a message was answered. State: succeeded, failed, cancelled, lost, released or refused."""
+
+    state: str
+    exit_code: int | None = None
+    reason: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+CANCELLED = Outcome("cancelled", reason="the workflow was cancelled")
+
+
+class Look(enum.Enum):
+    """What stands in the way of running a message."""
+
+    MISSING = "the folder is not there"
+    HELD = "another worker has claimed the folder"
+    CLAIMED = "nothing: the folder is ours"
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """Writes a file so that readers see the old or the whole new one. Raises OSError."""
+    temporary = path + ".part"
+    with open(temporary, "wb", buffering=0) as file:
+        file.write(content)
+    os.replace(temporary, path)
+
+
+def read_file(path: str) -> bytes | None:
+    """The content of a small file, None when there is none. Raises OSError for any other trouble."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def read_object(path: str) -> dict[str, Any] | None:
+    """A JSON object from a file; None when there is none or it is damaged."""
+    return parse_object(read_file(path))
+
+
+def parse_object(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        value = json.loads(content) if content else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class Claim:
+    """The file that says which attempt runs in a folder. Every method may raise OSError.
+
+    It is renewed in place, through a descriptor whose content was just read: an attempt that lost its claim while its
+    worker stood still cannot write over that of its successor.
+    """
+
+    def __init__(self, folder: str, worker: str, message: Message) -> None:
+        self.path = os.path.join(folder, CLAIM)
+        self._token = uuid.uuid4().hex
+        self._counter = 0
+        self._content = {
+            "token": self._token,
+            "worker": worker,
+            "workflow": message.workflow,
+            "run": message.run,
+            "attempt": message.attempt,
+        }
+
+    def take(self) -> bool:
+        """False when somebody has claimed the folder."""
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o664)
+        except FileExistsError:
+            return False
+        try:
+            os.write(descriptor, self._encoded())
+        finally:
+            os.close(descriptor)
+        return True
+
+    def renew(self) -> bool:
+        """False when the claim is not ours any more."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            if not self._is_ours(os.read(descriptor, 4096)):
+                return False
+            self._counter += 1
+            os.pwrite(descriptor, self._encoded(), 0)
+            return True
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> bytes | None:
+        """Whoever's claim it is, as written; None when there is none."""
+        return read_file(self.path)
+
+    def is_owned(self) -> bool:
+        return self._is_ours(self.read())
+
+    def release(self) -> None:
+        if self.is_owned():
+            os.unlink(self.path)
+
+    def remove(self, seen: bytes) -> bool:
+        """Removes the claim of a dead worker, if it still reads as it was `seen`."""
+        aside = f"{self.path}.{self._token}"
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return False
+        if read_file(aside) == seen:
+            os.unlink(aside)
+            return True
+        # The claim changed hands since it was seen: put it back, unless the folder has been claimed anew.
+        if os.path.exists(self.path):
+            os.unlink(aside)
+        else:
+            os.rename(aside, self.path)
+        return False
+
+    def _encoded(self) -> bytes:
+        return json.dumps({**self._content, "counter": self._counter}).encode()
+
+    def _is_ours(self, content: bytes | None) -> bool:
+        return content is not None and self._token.encode() in content
+
+
+class Process:
+    """A command in a process group of its own: run by one thread, stopped from any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._group: int | None = None
+        self._ended = False
+        self.stopped_as: str | None = None
+
+    def run(self, command: str, folder: str, log_path: str, environment: Mapping[str, str]) -> int | None:
+        """Runs a shell command to its end, then kills what it left running. Its exit code, 128 + n after signal n.
+
+        None when it was stopped before it began. Raises OSError when it cannot start.
+        """
+        with open(log_path, "wb") as output, self._lock:
+            if self.stopped_as is not None:
+                self._ended = True
+                return None
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._group = process.pid
+        reap_others(process.pid)
+        with self._lock:
+            # The leader is not reaped yet, so its number cannot belong to another group.
+            self._signal(signal.SIGKILL)
+            _, status = os.waitpid(process.pid, 0)
+            self._group, self._ended = None, True
+        code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        process.returncode = code
+        return code
+
+    def stop(self, state: str) -> bool:
+        """Asks the whole group to end; `state` says why. False when it has ended or was asked before."""
+        with self._lock:
+            if self._ended or self.stopped_as is not None:
+                return False
+            self.stopped_as = state
+            self._signal(signal.SIGTERM)
+            return True
+
+    def kill(self) -> None:
+        with self._lock:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._group is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+
+
+def reap_others(leader: int) -> None:
+    """Waits until `leader` has ended, without reaping it; orphans that come to process 1 are reaped on the way."""
+    while True:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        if ended is None or ended.si_pid == leader:
+            return
+        os.waitpid(ended.si_pid, 0)
+
+
+def reap_orphans() -> None:
+    """Reaps what jobs left behind. Only while no job runs, since it would take the job's own status."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+class Attempt:
+    """The files and the process of one message. Its methods block; they are called in a thread."""
+
+    def __init__(self, settings: Settings, message: Message) -> None:
+        assert message.folder is not None
+        self.message = message
+        self.process = Process()
+        self.started_at: str | None = None
+        self._settings = settings
+        self._folder = message.folder
+        self.claim = Claim(message.folder, settings.worker, message)
+
+    def look(self) -> Look | Outcome:
+        """Claims the folder if nothing stands in the way; an Outcome when the message needs no run (any more).
+
+        Raises OSError.
+        """
+        problem = self._misplaced()
+        if problem:
+            return Outcome("refused", reason=problem)
+        if not os.path.isdir(self._folder):
+            return Look.MISSING
+        answer = self._answer_on_file()
+        if answer:
+            return answer
+        if not self.claim.take():
+            return self._superseded(parse_object(self.claim.read()) or {}) or Look.HELD
+        answer = self._answer_on_file()
+        if answer:
+            self.claim.release()
+            return answer
+        return Look.CLAIMED
+
+    def expire(self, seen: bytes) -> Outcome | None:
+        """Removes a stale claim. An Outcome when it was of this very attempt, which is lost then. Raises OSError."""
+        claim = parse_object(seen) or {}
+        if not self.claim.remove(seen):
+            return None
+        if self.message.key is None or not self._is_of_this_run(claim) or claim.get("attempt") != self.message.attempt:
+            return None
+        reason = f"worker {claim.get('worker')} disappeared while it ran this"
+        outcome = Outcome("lost", reason=reason, finished_at=utc_now())
+        self._write_result(outcome)
+        return outcome
+
+    def run(self, on_start: Callable[[], None]) -> Outcome:
+        """Runs the job to its end and writes the result. The folder must be claimed. Never raises OSError."""
+        self.started_at = utc_now()
+        outcome = self._run(on_start)._replace(started_at=self.started_at, finished_at=utc_now())
+        try:
+            if not self.claim.is_owned():
+                return outcome._replace(state="lost", reason="another worker has taken the claim of this run")
+            if outcome.state == "released":
+                self._remove_leftovers()
+            elif outcome.state != "lost":
+                self._write_result(outcome)
+            self.claim.release()
+        except OSError as error:
+            if outcome.state == "succeeded":
+                return outcome._replace(state="failed", reason=shorten(f"the result cannot be written: {error}"))
+            log("files", folder=self._folder, reason=str(error))
+        return outcome
+
+    def forget_result(self) -> None:
+        """After a run without identity is answered and acknowledged: the next message for its folder is a new run."""
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._folder, RESULT))
+
+    def _run(self, on_start: Callable[[], None]) -> Outcome:
+        log_path = os.path.join(self._folder, LOG)
+        environment = {name: value for name, value in os.environ.items() if name != "RABBITMQ_URI"}
+        try:
+            for name in (RESULT, ANSWER):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self._folder, name))
+            self._remove_leftovers()
+            on_start()
+            code = self.process.run(self._settings.application, self._folder, log_path, environment)
+        except OSError as error:
+            return Outcome("failed", reason=shorten(f"the job cannot start: {error}"))
+        stopped = self.process.stopped_as
+        if stopped == "timeout":
+            limit = self._settings.run_timeout_seconds
+            return Outcome("failed", code, f"stopped: it ran longer than its limit of {limit:g} s")
+        if stopped == "cancelled":
+            return CANCELLED._replace(exit_code=code)
+        if stopped is not None:
+            return Outcome(stopped, code, "the claim could not be renewed" if stopped == "lost" else "given back")
+        if code != 0:
+            return Outcome("failed", code, self._why(code))
+        missing = self._missing_outputs()
+        if missing:
+            return Outcome("failed", code, shorten(f"the job ended well but did not write {', '.join(missing)}"))
+        return Outcome("succeeded", code)
+
+    def _why(self, code: int | None) -> str:
+        """The exit code and the last line of the output, or of the model's logfile.txt when the job said nothing."""
+        how = f"job ended with exit code {code}"
+        if code is not None and code > 128:
+            with contextlib.suppress(ValueError):
+                how = f"job was killed by {signal.Signals(code - 128).name}"
+        logs = [os.path.join(self._folder, LOG)]
+        if self.message.outdir:
+            logs.append(os.path.join(self.message.outdir, "logfile.txt"))
+        for path in logs:
+            lines = read_tail(path, 4096).decode("utf-8", "replace").split("\n")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), None)
+            if last:
+                return shorten(f"{how}: {last}")
+        return how
+
+    def _misplaced(self) -> str | None:
+        """Why the folders may not be used; checked on the real paths, since everything below outdir may be removed."""
+        data = os.path.realpath(self._settings.data)
+        folder = os.path.realpath(self._folder)
+        if not is_below(folder, data):
+            return shorten(f"folder {self._folder} is not below {self._settings.data}")
+        if self.message.outdir is not None:
+            outdir = os.path.realpath(self.message.outdir)
+            if not is_below(outdir, data):
+                return shorten(f"outdir {self.message.outdir} is not below {self._settings.data}")
+            if outdir == folder or is_below(folder, outdir):
+                return shorten(f"outdir {self.message.outdir} must not contain the run folder {self._folder}")
+        return None
+
+    def _is_of_this_run(self, record: Mapping[str, Any]) -> bool:
+        return (record.get("workflow"), record.get("run")) == (self.message.workflow, self.message.run)
+
+    def _superseded(self, record: Mapping[str, Any]) -> Outcome | None:
+        attempt = record.get("attempt")
+        if self.message.key is None or not self._is_of_this_run(record) or not isinstance(attempt, int):
+            return None
+        if attempt <= self.message.attempt:
+            return None
+        return Outcome("refused", reason=f"attempt {attempt} of this run has begun already")
+
+    def _answer_on_file(self) -> Outcome | None:
+        """What an earlier delivery of this message, or any success of its run, has left."""
+        result = read_object(os.path.join(self._folder, RESULT))
+        if result is None or not self._is_of_this_run(result):
+            return None
+        if self.message.key is None:
+            # Kept from the end of the job to the acknowledgement only: anything else with this folder is a new run.
+            return stored_outcome(result) if self.message.redelivered else None
+        if result.get("state") == "succeeded" or result.get("attempt") == self.message.attempt:
+            return stored_outcome(result)
+        return self._superseded(result)
+
+    def _write_result(self, outcome: Outcome) -> None:
+        message = self.message
+        result = {
+            "workflow": message.workflow,
+            "run": message.run,
+            "attempt": message.attempt,
+            "worker": self._settings.worker,
+            **outcome._asdict(),
+        }
+        replace_file(os.path.join(self._folder, RESULT), json.dumps(result).encode())
+        output = read_tail(os.path.join(self._folder, LOG), TAIL_BYTES)
+        verdict = "OK" if outcome.state == "succeeded" else "ERROR"
+        replace_file(os.path.join(self._folder, ANSWER), f"{output!r}\n{verdict}\n".encode())
+
+    def _missing_outputs(self) -> Sequence[str]:
+        outdir = self.message.outdir
+        if outdir is None:
+            return ()
+        return [name for name in self.message.expect if not os.path.isfile(os.path.join(outdir, name))]
+
+    def _remove_leftovers(self) -> None:
+        """Brings the output folder back to what it was before the first attempt, or notes what that is."""
+        outdir, note = self.message.outdir, os.path.join(self._folder, STARTED)
+        noted = parse_started(read_file(note))
+        if outdir is None:
+            return
+        if noted is None:
+            if self.message.key is None:
+                for name in SKIP_FILES:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(outdir, name))
+            replace_file(note, json.dumps(sorted(names_below(outdir))).encode())
+            return
+        for name in sorted(names_below(outdir) - noted, reverse=True):
+            path = os.path.join(outdir, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.rmdir(path)
+            else:
+                os.unlink(path)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Both are real paths."""
+    return path.startswith(folder.rstrip("/") + "/")
+
+
+def parse_started(content: bytes | None) -> set[str] | None:
+    """The names in a `.started` file; None when there is none or it is damaged."""
+    try:
+        names = json.loads(content) if content else None
+    except ValueError:
+        return None
+    return set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def names_below(folder: str) -> set[str]:
+    """Relative names of all files and folders below one; a folder sorts before what it contains."""
+    names: set[str] = set()
+    for parent, folders, files in os.walk(folder):
+        names.update(os.path.relpath(os.path.join(parent, name), folder) for name in folders + files)
+    return names
+
+
+def read_tail(path: str, length: int) -> bytes:
+    """The last `length` bytes of a file; nothing when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - length))
+            return file.read(length)
+    except OSError:
+        return b""
+
+
+def stored_outcome(result: Mapping[str, Any]) -> Outcome:
+    return Outcome(
+        state=str(result.get("state")),
+        exit_code=result.get("exit_code"),
+        reason=result.get("reason"),
+        started_at=result.get("started_at"),
+        finished_at=result.get("finished_at"),
+    )
+
+
+class Disconnected(Exception):
+    """The connection this was meant for is gone; the broker delivers what was not acknowledged again."""
+
+
+class Recalled(Exception):
+    """The message is to be given back before its run has begun."""
+
+
+class Delivery:
+    """A message and the channel it came by."""
+
+    def __init__(self, session: Session, tag: int, message: Message) -> None:
+        self.session = session
+        self.message = message
+        self._tag = tag
+        self._recalled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_wanted(self) -> bool:
+        return not (self._recalled.done() or self.session.closed.done())
+
+    def recall(self) -> None:
+        """Asks whoever waits with it to give it back."""
+        resolve(self._recalled, None)
+
+    def check(self) -> None:
+        """Raises Disconnected or Recalled when its run must not begin."""
+        if self.session.closed.done():
+            raise Disconnected
+        if self._recalled.done():
+            raise Recalled
+
+    async def wait(self, seconds: float) -> None:
+        """Waits, but no longer than its run is wanted. Raises Disconnected or Recalled."""
+        await first_of(self._recalled, self.session.closed, timeout=seconds)
+        self.check()
+
+    def acknowledge(self) -> None:
+        self.session.settle(lambda channel: channel.basic_ack(self._tag))
+
+    def give_back(self) -> None:
+        self.session.settle(lambda channel: channel.basic_nack(self._tag, requeue=True))
+
+
+class Session:
+    """One connection to the broker, from opening to its end.
+
+    A closed channel or a cancelled consumer ends it too: pika raises nothing for either and would wait for ever.
+    """
+
+    def __init__(self, settings: Settings, queue: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._queue = queue
+        self._connection: Any = None
+        self._work: Any = None
+        self._side: Any = None
+        self._consumer: str | None = None
+        self._published = 0
+        self._unconfirmed: dict[int, asyncio.Future[bool]] = {}
+        self._returned: set[str] = set()
+        self.closed: asyncio.Future[str] = self._loop.create_future()
+
+    @property
+    def is_subscribed(self) -> bool:
+        return self._consumer is not None
+
+    async def open(self, on_control: Callable[[bytes], None]) -> None:
+        """Connects and declares what the worker needs. Raises Disconnected."""
+        parameters = pika.URLParameters(self._settings.uri)
+        if parameters.heartbeat is None:
+            parameters.heartbeat = AMQP_HEARTBEAT_SECONDS
+        parameters.client_properties = {"connection_name": self._settings.worker}
+        opened = self._loop.create_future()
+        self._connection = AsyncioConnection(
+            parameters,
+            on_open_callback=lambda connection: resolve(opened, connection),
+            on_open_error_callback=lambda _, error: self._end(error),
+            on_close_callback=lambda _, error: self._end(error),
+            custom_ioloop=self._loop,
+        )
+        await self._or_closed(opened)
+        self._work = await self._open_channel()
+        self._side = await self._open_channel()
+        self._work.add_on_cancel_callback(lambda _: self._end(f"the broker cancelled the consumer of {self._queue}"))
+        self._work.add_on_return_callback(lambda _, __, properties, ___: self._returned.add(properties.message_id))
+        await self._reply(partial(self._work.confirm_delivery, self._on_confirm))
+        await self._reply(self._work.basic_qos, prefetch_count=1)
+        for queue in (self._queue, EVENTS_QUEUE):
+            await self._reply(self._work.queue_declare, queue=queue, durable=True)
+        for exchange in (HEARTBEAT_EXCHANGE, CONTROL_EXCHANGE):
+            await self._reply(self._side.exchange_declare, exchange=exchange, exchange_type="fanout", durable=True)
+        control = (await self._reply(self._side.queue_declare, queue="", exclusive=True)).method.queue
+        await self._reply(self._side.queue_bind, queue=control, exchange=CONTROL_EXCHANGE)
+        await self._reply(
+            self._side.basic_consume,
+            queue=control,
+            on_message_callback=lambda _, __, ___, body: on_control(body),
+            auto_ack=True,
+        )
+
+    async def close(self) -> None:
+        """Leaves in order; what was published before has reached the broker then."""
+        if self._connection is not None and not self.closed.done():
+            with contextlib.suppress(AMQPError):
+                self._connection.close()
+            await first_of(self.closed, timeout=0.5)
+
+    def subscribe(self, on_delivery: Callable[[Delivery], None]) -> None:
+        """Takes messages of the model's queue, one at a time."""
+
+        def deliver(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            message = parse_message(body, properties.headers, method.redelivered)
+            on_delivery(Delivery(self, method.delivery_tag, message))
+
+        def consume(channel: Any) -> None:
+            self._consumer = channel.basic_consume(self._queue, deliver)
+
+        self.settle(consume)
+
+    def unsubscribe(self) -> None:
+        """Takes no more; a message on its way is given back by pika."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            self.settle(lambda channel: channel.basic_cancel(consumer))
+
+    def publish_event(self, event: Mapping[str, Any]) -> asyncio.Future[bool]:
+        """Sends a persistent event; answers whether the broker has it in a queue, and never when the session ends."""
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._published += 1
+        properties = pika.BasicProperties(
+            content_type="application/json", delivery_mode=2, message_id=str(self._published)
+        )
+        self._unconfirmed[self._published] = answer
+        body = json.dumps(event).encode()
+        self.settle(lambda channel: channel.basic_publish("", EVENTS_QUEUE, body, properties, mandatory=True))
+        return answer
+
+    async def confirm_event(self, event: Mapping[str, Any]) -> None:
+        """Sends an event until the broker has it in a queue. Raises Disconnected."""
+        while not await self._or_closed(self.publish_event(event)):
+            log("event refused by the broker", queue=EVENTS_QUEUE)
+            await first_of(self.closed, timeout=1)
+            await self._reply(self._work.queue_declare, queue=EVENTS_QUEUE, durable=True)
+
+    def announce(self, heartbeat: bytes) -> None:
+        if self._side is not None and not self.closed.done():
+            with contextlib.suppress(AMQPError):
+                self._side.basic_publish(HEARTBEAT_EXCHANGE, "", heartbeat)
+
+    def settle(self, action: Callable[[Any], None]) -> None:
+        """Does something on the work channel, or nothing when it is gone: the broker has taken everything back then."""
+        if not self.closed.done():
+            with contextlib.suppress(AMQPError):
+                action(self._work)
+
+    async def _open_channel(self) -> Any:
+        opened = self._loop.create_future()
+        channel = self._connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
+        channel.add_on_close_callback(lambda _, error: self._end(error))
+        return await self._or_closed(opened)
+
+    async def _reply(self, method: Callable[..., Any], **arguments: Any) -> Any:
+        reply = self._loop.create_future()
+        try:
+            method(callback=lambda frame: resolve(reply, frame), **arguments)
+        except AMQPError as error:
+            self._end(error)
+        return await self._or_closed(reply)
+
+    async def _or_closed(self, answer: asyncio.Future[T]) -> T:
+        await first_of(answer, self.closed)
+        if not answer.done():
+            raise Disconnected(self.closed.result())
+        return answer.result()
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        accepted = isinstance(method, pika.spec.Basic.Ack)
+        last = method.delivery_tag
+        for tag in [tag for tag in self._unconfirmed if tag <= last] if method.multiple else [last]:
+            answer = self._unconfirmed.pop(tag, None)
+            was_returned = str(tag) in self._returned
+            self._returned.discard(str(tag))
+            if answer is not None:
+                resolve(answer, accepted and not was_returned)
+
+    def _end(self, why: BaseException | str) -> None:
+        if self.closed.done():
+            return
+        self.closed.set_result(str(why) or type(why).__name__)
+        self._consumer = None
+        with contextlib.suppress(AMQPError):
+            self._connection.close()
+
+
+async def first_of(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+    """Waits until one of them is done, or `timeout` seconds."""
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+def resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+@dataclass
+class Running:
+    """The job this worker runs and the delivery that will be answered at its end: a later one after a reconnection."""
+
+    attempt: Attempt
+    delivery: Delivery
+
+
+class Worker:
+    """Joins the connection, the files and the job; one job at a time."""
+
+    def __init__(self, settings: Settings, model: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._queue = f"{model['type']}_{model['version']}"
+        self._heartbeat = json.dumps(
+            {"id": str(uuid.uuid4()), "hostname": socket.gethostname(), "queue": self._queue, "model_info": model}
+        ).encode()
+        self._session: Session | None = None
+        self._disconnected_at = time.monotonic()
+        self._leaving = asyncio.Event()
+        self._paused_until = 0.0
+        self._running: Running | None = None
+        self._waiting: set[Delivery] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._cancelled: dict[str, None] = {}
+
+    async def run(self) -> None:
+        """Serves the queue until SIGTERM or SIGINT; further ones change nothing."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._leave)
+        helpers = [loop.create_task(self._stay_connected()), loop.create_task(self._announce())]
+        await self._leaving.wait()
+        helpers.append(loop.create_task(self._leave_in_time()))
+        while self._serving:
+            await asyncio.wait(self._serving)
+        for helper in helpers:
+            helper.cancel()
+        if self._session is not None:
+            self._session.publish_event(self._event("stopped"))
+            await self._session.close()
+        log("stopped", queue=self._queue)
+
+    def _leave(self) -> None:
+        if self._leaving.is_set():
+            return
+        log("leaving", queue=self._queue)
+        self._leaving.set()
+        self._take_no_more()
+
+    async def _leave_in_time(self) -> None:
+        """Gives the running job back shortly before the grace period ends, or when the broker stays away."""
+        began = time.monotonic()
+        latest = began + max(0.0, self._settings.grace_seconds - self._settings.release_seconds)
+        while self._running is not None:
+            now = time.monotonic()
+            give_up = latest
+            if self._session is None:
+                give_up = min(latest, max(began, self._disconnected_at) + self._settings.unreachable_seconds)
+            if now >= give_up:
+                self._stop(self._running.attempt, "released")
+                return
+            await asyncio.sleep(min(1.0, give_up - now))
+
+    async def _stay_connected(self) -> None:
+        shortest, longest = RECONNECT_SECONDS
+        pause = shortest
+        while True:
+            session = Session(self._settings, self._queue)
+            try:
+                await session.open(self._on_control)
+                log("connected", queue=self._queue)
+                pause = shortest
+                self._session = session
+                self._subscribe()
+                reason = await asyncio.shield(session.closed)
+            except Disconnected as error:
+                reason = str(error)
+            if self._session is not None:
+                self._session, self._disconnected_at = None, time.monotonic()
+            log("disconnected", reason=shorten(reason), retry_seconds=pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, longest)
+
+    async def _announce(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+            if self._session is not None:
+                self._session.announce(self._heartbeat)
+            if self._running is None:
+                reap_orphans()
+
+    def _subscribe(self) -> None:
+        session = self._session
+        if session is None or session.is_subscribed or self._leaving.is_set() or time.monotonic() < self._paused_until:
+            return
+        session.subscribe(self._on_delivery)
+        if self._running is None:
+            session.publish_event(self._event("ready"))
+
+    def _take_no_more(self) -> None:
+        if self._session is not None:
+            self._session.unsubscribe()
+        for delivery in self._waiting:
+            delivery.recall()
+
+    def _on_control(self, body: bytes) -> None:
+        """Obeys `cancel` of a workflow and `release` of this queue or all; anything else is for other workers."""
+        command = parse_object(body) or {}
+        if command.get("command") == "cancel" and isinstance(command.get("workflow"), str):
+            self._cancel(command["workflow"])
+        elif command.get("command") == "release" and command.get("queue") in (None, self._queue):
+            self._release()
+
+    def _cancel(self, workflow: str) -> None:
+        self._cancelled[workflow] = None
+        while len(self._cancelled) > CANCELLED_KEPT:
+            del self._cancelled[next(iter(self._cancelled))]
+        if self._running is not None and self._running.attempt.message.workflow == workflow:
+            self._stop(self._running.attempt, "cancelled")
+
+    def _release(self) -> None:
+        log("released", queue=self._queue, pause_seconds=self._settings.pause_seconds)
+        self._paused_until = time.monotonic() + self._settings.pause_seconds
+        asyncio.get_running_loop().call_later(self._settings.pause_seconds + 0.01, self._subscribe)
+        self._take_no_more()
+        if self._running is not None:
+            self._stop(self._running.attempt, "released")
+
+    def _stop(self, attempt: Attempt, state: str) -> None:
+        if attempt.process.stop(state):
+            log("stopping the job", folder=attempt.message.folder, why=state)
+            asyncio.get_running_loop().call_later(self._settings.stop_seconds, attempt.process.kill)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        running = self._running
+        if running is not None and running.attempt.message.is_same_attempt(delivery.message):
+            log("adopted", folder=delivery.message.folder)
+            running.delivery = delivery
+            self._tell_started(running)
+        elif running is not None or self._leaving.is_set():
+            # Another worker will be quicker; ours comes back here, or is answered from its result.
+            delivery.session.unsubscribe()
+            delivery.give_back()
+        else:
+            task = asyncio.get_running_loop().create_task(self._serve(delivery))
+            self._serving.add(task)
+            task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log("error", reason=repr(task.exception()))
+        self._subscribe()
+
+    async def _serve(self, delivery: Delivery) -> None:
+        """Brings one delivery to its end: answered and acknowledged, given back, or left to the broker."""
+        message = delivery.message
+        try:
+            if message.problem or message.folder is None:
+                await self._answer(delivery, Outcome("refused", reason=shorten(message.problem or "no folder")))
+                return
+            attempt = Attempt(self._settings, message)
+            self._waiting.add(delivery)
+            try:
+                outcome = await self._claim(delivery, attempt)
+            except OSError as error:
+                outcome = Outcome("failed", reason=shorten(f"the run folder cannot be used: {error}"))
+            finally:
+                self._waiting.discard(delivery)
+            if outcome is None:
+                await self._execute(delivery, attempt)
+            else:
+                await self._answer(delivery, outcome)
+        except Recalled:
+            delivery.give_back()
+        except Disconnected:
+            log("left to the broker", folder=message.folder)
+
+    async def _claim(self, delivery: Delivery, attempt: Attempt) -> Outcome | None:
+        """Waits for the folder and for its claim. None when the folder is ours; otherwise how the message is answered.
+
+        Raises Disconnected, Recalled and OSError.
+        """
+        message, settings = delivery.message, self._settings
+        began = time.monotonic()
+        seen, seen_at = b"", began
+        while True:
+            found = await in_thread(attempt.look)
+            now = time.monotonic()
+            if isinstance(found, Outcome):
+                return found
+            if found is Look.CLAIMED:
+                if not delivery.is_wanted or message.workflow in self._cancelled:
+                    await in_thread(attempt.claim.release)
+                    delivery.check()
+                    return CANCELLED
+                return None
+            if found is Look.MISSING:
+                if message.workflow in self._cancelled:
+                    return CANCELLED
+                if now - began >= settings.folder_seconds:
+                    return Outcome("failed", reason=shorten(f"folder {message.folder} is not there"))
+                await delivery.wait(settings.folder_seconds / 30)
+                continue
+            content = await in_thread(attempt.claim.read) or b""
+            if content != seen:
+                seen, seen_at = content, now
+                log("held", folder=message.folder, by=(parse_object(content) or {}).get("worker"))
+            elif now - seen_at >= settings.stale_seconds:
+                outcome = await in_thread(partial(attempt.expire, seen))
+                if outcome is not None:
+                    return outcome
+            await delivery.wait(settings.stale_seconds / 15)
+
+    async def _execute(self, delivery: Delivery, attempt: Attempt) -> None:
+        loop = asyncio.get_running_loop()
+        running = self._running = Running(attempt, delivery)
+        renewing = loop.create_task(self._renew(running))
+        timer = loop.call_later(self._settings.run_timeout_seconds, self._stop, attempt, "timeout")
+
+        def on_start() -> None:
+            loop.call_soon_threadsafe(self._tell_started, running)
+
+        try:
+            outcome = await in_thread(partial(attempt.run, on_start))
+        finally:
+            renewing.cancel()
+            timer.cancel()
+            self._running = None
+        await self._answer(running.delivery, outcome)
+        if attempt.message.key is None:
+            await in_thread(attempt.forget_result)
+
+    async def _renew(self, running: Running) -> None:
+        """Keeps the claim fresh. Who cannot, and has lost its message too, stops: another worker may begin."""
+        attempt = running.attempt
+        renewed_at = time.monotonic()
+        while True:
+            await asyncio.sleep(self._settings.renew_seconds)
+            try:
+                if not await asyncio.wait_for(in_thread(attempt.claim.renew), self._settings.renew_seconds):
+                    self._stop(attempt, "lost")
+                    return
+                renewed_at = time.monotonic()
+            except (OSError, asyncio.TimeoutError) as error:
+                log("claim not renewed", folder=attempt.message.folder, reason=repr(error))
+            late = time.monotonic() - renewed_at > self._settings.stale_seconds - self._settings.renew_seconds
+            if late and running.delivery.session.closed.done():
+                self._stop(attempt, "lost")
+                return
+
+    def _tell_started(self, running: Running) -> None:
+        message = running.attempt.message
+        running.delivery.session.publish_event(self._event("started", message, started_at=running.attempt.started_at))
+        log("started", folder=message.folder, attempt=message.attempt)
+
+    async def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Tells how a message ended, then acknowledges it. Raises Disconnected: then the answer is on file."""
+        message = delivery.message
+        log("finished", folder=message.folder, attempt=message.attempt, state=outcome.state, reason=outcome.reason)
+        await delivery.session.confirm_event(self._event("finished", message, **outcome._asdict()))
+        if outcome.state == "released":
+            delivery.give_back()
+        else:
+            delivery.acknowledge()
+
+    def _event(self, kind: str, message: Message | None = None, **fields: Any) -> dict[str, Any]:
+        event = {"event": kind, "worker": self._settings.worker, "queue": self._queue, "at": utc_now(), **fields}
+        if message is not None:
+            event.update(workflow=message.workflow, run=message.run, attempt=message.attempt, folder=message.folder)
+        return event
+
+
+def in_thread(function: Callable[[], T]) -> Awaitable[T]:
+    return asyncio.get_running_loop().run_in_executor(None, function)
+
+
+def main() -> int:
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    os.umask(0o002)
+    try:
+        settings = Settings.from_environment(os.environ)
+        model = read_model(settings.model_info)
+    except BadSettings as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 2
+
+    async def serve() -> None:
+        await Worker(settings, model).run()
+
+    asyncio.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

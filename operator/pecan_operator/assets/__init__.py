@@ -1,0 +1,1 @@
+"""Files that the operator hands to the cluster as they are."""

@@ -1,0 +1,1 @@
+../../../model-images/base/worker.py

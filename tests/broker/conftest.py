@@ -1,0 +1,311 @@
+"""A RabbitMQ server of this test session's own: loopback ports, temporary folders, gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+PASSWORD = "broker-test"
+VHOST = "pecan"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.broker)
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10, what: str = "the condition") -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Rabbit:
+    """Where the server listens; user `pecan-operator` may do all, `worker` is what a worker pod gets."""
+
+    port: int
+    management_port: int
+
+    def uri(self, user: str = "pecan-operator", port: int | None = None) -> str:
+        return f"amqp://{user}:{PASSWORD}@127.0.0.1:{port or self.port}/{VHOST}"
+
+    @property
+    def management_uri(self) -> str:
+        return f"http://127.0.0.1:{self.management_port}"
+
+    def api(self, method: str, path: str, body: object = None) -> object:
+        """Calls the management API; None for an empty answer."""
+        manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        manager.add_password(None, self.management_uri, "pecan-operator", PASSWORD)
+        opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.management_uri}/api/{path}", data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        with opener.open(request, timeout=10) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+
+def definitions() -> dict[str, object]:
+    """The vhost with quorum as default queue type; a server too old for that makes classic queues."""
+    users = [
+        {"name": "pecan-operator", "password": PASSWORD, "tags": "administrator"},
+        {"name": "worker", "password": PASSWORD, "tags": "management"},
+    ]
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    return {
+        "vhosts": [{"name": VHOST, "default_queue_type": "quorum", "metadata": {"default_queue_type": "quorum"}}],
+        "users": users,
+        "permissions": [{"user": user["name"], "vhost": VHOST, **everything} for user in users],
+    }
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
+    epmd = shutil.which("epmd")
+    if epmd is None or not Path(SERVER).exists():
+        pytest.skip("no RabbitMQ server here: install Debian's package rabbitmq-server")
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    server = Rabbit(port=free_port(), management_port=free_port())
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].")
+    (folder / "definitions.json").write_text(json.dumps(definitions()))
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{server.port}\n"
+        f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {server.management_port}\n"
+        f"load_definitions = {folder / 'definitions.json'}\nloopback_users = none\nlog.console.level = warning\n"
+    )
+    epmd_port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": "pecan-test@localhost",
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+    }
+    log = folder / "server.log"
+
+    def answers() -> bool:
+        with suppress(OSError):
+            return server.api("GET", f"aliveness-test/{VHOST}") == {"status": "ok"}
+        return False
+
+    with (
+        running([epmd, "-port", str(epmd_port), "-address", "127.0.0.1"], environment, folder / "epmd.log"),
+        running([SERVER], environment, log),
+    ):
+        try:
+            wait_until(answers, 90, "an answer of the RabbitMQ server")
+        except AssertionError:
+            pytest.fail(f"the RabbitMQ server does not start:\n{log.read_text()[-3000:]}")
+        yield server
+
+
+WORKER = Path(__file__).parents[2] / "model-images" / "base" / "worker.py"
+QUICK = {
+    "PECAN_RENEW_SECONDS": "0.2",
+    "PECAN_STALE_SECONDS": "0.8",
+    "PECAN_HEARTBEAT_SECONDS": "0.3",
+    "PECAN_STOP_SECONDS": "0.5",
+    "PECAN_FOLDER_SECONDS": "1.5",
+    "PECAN_PAUSE_SECONDS": "0.8",
+}
+
+
+class WorkerProcess:
+    """A worker in a process of its own, as a pod has it."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 10) -> int:
+        return self.process.wait(seconds)
+
+    def lines(self, what: str) -> list[dict[str, object]]:
+        """What it logged of one kind."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["log"] == what]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Model:
+    """A model's queue, its data folder, its workers, and what they said; each test has its own."""
+
+    def __init__(self, rabbit: Rabbit, folder: Path, name: str) -> None:
+        self.rabbit = rabbit
+        self.queue = f"{name}_git"
+        self.data = folder / "data"
+        self.workers: list[WorkerProcess] = []
+        self.events: list[dict[str, object]] = []
+        self.model_info = folder / "model.json"
+        self._folder = folder
+        self.data.mkdir()
+        self.model_info.write_text(json.dumps({"name": name, "type": name, "version": "git", "binary": "/bin/true"}))
+        self._connection = pika.BlockingConnection(pika.URLParameters(rabbit.uri()))
+        self._channel = self._connection.channel()
+        for queue in (self.queue, "pecan.events"):
+            self._channel.queue_declare(queue, durable=True)
+        self._channel.queue_purge("pecan.events")
+        self._channel.exchange_declare("models", "fanout", durable=True)
+        self._channel.exchange_declare("pecan.control", "fanout", durable=True)
+        self._channel.basic_consume("pecan.events", self._on_event, auto_ack=True)
+        self.heartbeats = self._channel.queue_declare("", exclusive=True).method.queue
+        self._channel.queue_bind(self.heartbeats, "models")
+
+    def _on_event(self, _: object, __: object, ___: object, body: bytes) -> None:
+        event = json.loads(body)
+        if event["queue"] == self.queue:
+            self.events.append(event)
+
+    def run(self, job: str, run: str = "1", workflow: str = "7") -> Path:
+        """A run folder with a job.sh; its output goes to $OUT, one line a start to `journal`."""
+        folder = self.data / "workflows" / f"PEcAn_{workflow}" / "run" / run
+        out = self.outdir(folder)
+        folder.mkdir(parents=True)
+        out.mkdir(parents=True)
+        (folder / "job.sh").write_text(f"#!/bin/sh\nOUT={out}\necho started >> journal\n{job}\n")
+        (folder / "job.sh").chmod(0o755)
+        return folder
+
+    @staticmethod
+    def outdir(folder: Path) -> Path:
+        return folder.parents[1] / "out" / folder.name
+
+    def publish(
+        self, folder: Path, attempt: int = 1, expect: Sequence[str] = (), workflow: str = "7", **headers: object
+    ) -> None:
+        """The operator's message for a run."""
+        known = {
+            "workflow": workflow,
+            "run": folder.name,
+            "attempt": attempt,
+            "outdir": str(self.outdir(folder)),
+            "expect": list(expect),
+        }
+        self.publish_body(json.dumps({"folder": str(folder)}).encode(), {**known, **headers})
+
+    def publish_body(self, body: bytes, headers: dict[str, object] | None = None) -> None:
+        properties = pika.BasicProperties(delivery_mode=2, headers=headers)
+        self._channel.basic_publish("", self.queue, body, properties)
+
+    def control(self, **command: object) -> None:
+        self._channel.basic_publish("pecan.control", "", json.dumps(command).encode())
+
+    def worker(self, name: str = "worker-a", port: int | None = None, **environment: str) -> WorkerProcess:
+        """Starts a worker and waits until it serves the queue."""
+        worker = WorkerProcess(
+            name,
+            [sys.executable, str(WORKER)],
+            {
+                "PATH": os.environ["PATH"],
+                "RABBITMQ_URI": self.rabbit.uri("worker", port),
+                "PECAN_WORKER": name,
+                "PECAN_DATA": str(self.data),
+                "PECAN_MODEL_INFO": str(self.model_info),
+                **QUICK,
+                **environment,
+            },
+            self._folder / f"{name}-{len(self.workers)}.log",
+        )
+        self.workers.append(worker)
+        wait_until(lambda: worker.lines("connected"), 15, f"connection of {name}")
+        return worker
+
+    def told(self, kind: str, **fields: object) -> list[dict[str, object]]:
+        """The events of one kind so far that have these fields."""
+        self._connection.process_data_events(0)
+        return [
+            event
+            for event in self.events
+            if event["event"] == kind and all(event.get(name) == value for name, value in fields.items())
+        ]
+
+    def wait_for(self, kind: str, count: int = 1, seconds: float = 10, **fields: object) -> dict[str, object]:
+        """Waits for an event; returns the last of them."""
+        deadline = time.monotonic() + seconds
+        while len(found := self.told(kind, **fields)) < count:
+            logs = "\n".join(f"{worker.name}:\n{worker.log.read_text()}" for worker in self.workers)
+            assert time.monotonic() < deadline, f"no {kind} {fields} within {seconds} s\n{self.events}\n{logs}"
+            self._connection.process_data_events(0.02)
+        return found[-1]
+
+    def finished(self, folder: Path, attempt: int = 1, **options: Any) -> dict[str, object]:
+        return self.wait_for("finished", folder=str(folder), attempt=attempt, **options)
+
+    def ready_messages(self) -> int:
+        return int(self._channel.queue_declare(self.queue, passive=True).method.message_count)
+
+    def heartbeat(self) -> tuple[object, dict[str, object]] | None:
+        _, properties, body = self._channel.basic_get(self.heartbeats, auto_ack=True)
+        return None if body is None else (properties, json.loads(body))
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.end()
+        with suppress(pika.exceptions.AMQPError):
+            self._channel.queue_delete(self.queue)
+            self._connection.close()
+
+
+@pytest.fixture
+def model(rabbit: Rabbit, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Model]:
+    name = f"M{abs(hash(request.node.nodeid)) % 10**10}"
+    model = Model(rabbit, tmp_path, name)
+    yield model
+    model.close()
