@@ -1,0 +1,195 @@
+"""The children of a PecanWorkflow: its settings, and the Jobs that prepare, analyse and clean up beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pecan_operator.api.workflow import PecanWorkflow
+from pecan_operator.core import labels, pecanxml, pods
+from pecan_operator.core.model import DataVolume, Pulling
+from pecan_operator.core.names import child
+from pecan_operator.core.runs import EXIT_BAD_DATA
+from pecan_operator.records import WorkflowRow
+
+Manifest = dict[str, Any]
+
+SETTINGS_FOLDER = "/etc/pecan"
+JOB_DEADLINE_SECONDS = 6 * 3600
+JOB_TTL_SECONDS = 3600
+JOB_RETRIES = 3
+RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a workflow's Jobs run: image, volume and the Secrets with the roles they use."""
+
+    executor_image: str
+    data: DataVolume
+    pulling: Pulling
+    bety_secret: str
+    ledger_secret: str
+
+
+def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> pecanxml.Settings:
+    """What pecan.xml says of the structured fields of a workflow."""
+    spec = workflow.spec
+    return pecanxml.Settings(
+        workflow_id=row.workflow_id,
+        folder=row.folder,
+        hostname=hostname,
+        queue=row.queue,
+        model=model,
+        sites=[pecanxml.Site(id=site.id, name=site.name, lat=site.lat, lon=site.lon) for site in spec.sites],
+        start_date=spec.start,
+        end_date=spec.end,
+        inputs={
+            tag: pecanxml.Input(paths=list(given.paths), method=given.method) for tag, given in spec.inputs.items()
+        },
+        pfts=[
+            pecanxml.Pft(
+                name=pft.name,
+                priors={
+                    trait: pecanxml.Prior(distn=prior.distn, parama=prior.parama, paramb=prior.paramb)
+                    for trait, prior in pft.traits.items()
+                },
+                constants=dict(pft.constants),
+            )
+            for pft in spec.pfts
+        ],
+        ensemble=pecanxml.Ensemble(
+            size=spec.ensemble.size,
+            variables=list(spec.ensemble.variables),
+            start_year=spec.ensemble.start_year,
+            end_year=spec.ensemble.end_year,
+            sampling_method=spec.ensemble.sampling_method,
+            seed=spec.ensemble.seed,
+        ),
+        stop_on_error=row.stop_on_error,
+        delete_raw=spec.delete_raw,
+    )
+
+
+def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str) -> Manifest:
+    """The ConfigMap with pecan.xml, mounted into the workflow's Jobs."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(workflow.name, workflow.namespace, "settings", owner),
+        "data": {"pecan.xml": pecan_xml},
+    }
+
+
+def prepare_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site) -> Manifest:
+    """folder (ours) > framework > register (ours)."""
+    steps = [
+        ("folder", "folder", None),
+        ("framework", "prepare", site.bety_secret),
+        ("register", "register", site.ledger_secret),
+    ]
+    return _job(workflow, owner, row, site, "prepare", steps)
+
+
+def analyse_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site) -> Manifest:
+    """resume (ours) > framework > report (ours)."""
+    steps = [
+        ("resume", "resume", site.ledger_secret),
+        ("framework", "analyse", None),
+        ("report", "report", site.ledger_secret),
+    ]
+    return _job(workflow, owner, row, site, "analyse", steps)
+
+
+def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
+    """Removes the folder of a workflow that is gone; owned by nobody, and gone by itself an hour later."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(row.name, row.namespace, f"cleanup{row.workflow_id}", None),
+        "spec": _job_spec(row.name, "cleanup", [_container("cleanup", "cleanup", None, row, site)], site, []),
+    }
+
+
+def _job(
+    workflow: PecanWorkflow,
+    owner: Mapping[str, Any],
+    row: WorkflowRow,
+    site: Site,
+    component: str,
+    steps: Sequence[tuple[str, str, str | None]],
+) -> Manifest:
+    containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    for container in containers:
+        container["volumeMounts"].append({"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True})
+    volumes = [{"name": "settings", "configMap": {"name": child(workflow.name, "settings")}}]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(workflow.name, workflow.namespace, component, owner),
+        "spec": _job_spec(workflow.name, component, containers, site, volumes),
+    }
+
+
+def _job_spec(
+    name: str, component: str, containers: Sequence[Manifest], site: Site, volumes: Sequence[Manifest]
+) -> Manifest:
+    return {
+        "backoffLimit": JOB_RETRIES,
+        "activeDeadlineSeconds": JOB_DEADLINE_SECONDS,
+        "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_BAD_DATA]}},
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        "template": {
+            "metadata": {"labels": labels.for_workflow(name, component)},
+            "spec": {
+                **pods.restricted_pod(site.data.uid, site.data.gid, site.pulling.secrets),
+                "restartPolicy": "Never",
+                "initContainers": list(containers[:-1]),
+                "containers": [containers[-1]],
+                "volumes": [
+                    {"name": "data", "persistentVolumeClaim": {"claimName": site.data.claim}},
+                    {"name": "tmp", "emptyDir": {}},
+                    *volumes,
+                ],
+            },
+        },
+    }
+
+
+def _container(name: str, step: str, secret: str | None, row: WorkflowRow, site: Site) -> Manifest:
+    container: Manifest = {
+        "name": name,
+        "image": site.executor_image,
+        "imagePullPolicy": site.pulling.policy,
+        "args": [step],
+        "env": [
+            {"name": "PECAN_WORKFLOW_ID", "value": str(row.workflow_id)},
+            {"name": "PECAN_WORKFLOW_UID", "value": row.uid},
+            {"name": "PECAN_FOLDER", "value": row.folder},
+            {"name": "HOME", "value": "/tmp"},
+        ],
+        "resources": RESOURCES,
+        "securityContext": pods.restricted_container(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}],
+    }
+    if secret is not None:
+        container["envFrom"] = [{"secretRef": {"name": secret}}]
+    return container
+
+
+def _metadata(name: str, namespace: str, component: str, owner: Mapping[str, Any] | None) -> Manifest:
+    metadata: Manifest = {
+        "name": child(name, component),
+        "namespace": namespace,
+        "labels": labels.for_workflow(name, component),
+    }
+    if owner is not None:
+        metadata["ownerReferences"] = [labels.owner_reference(owner)]
+    return metadata

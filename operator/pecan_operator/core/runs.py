@@ -1,0 +1,105 @@
+"""What an event makes of a run: the state machine of the ledger.
+
+planned -> queued (published, confirmed) -> running -> succeeded | failed | cancelled; a failed or lost attempt goes back to
+planned with the next attempt until `max_attempts`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pecan_operator.records import OPEN_STATES, EventKind, RunChange, RunRow, RunState, WorkerEvent
+
+EXIT_BAD_DATA = 65
+"""EX_DATAERR of sysexits.h: the model refuses its input; trying again cannot help."""
+
+
+def decide_change(row: RunRow, event: WorkerEvent) -> RunChange | None:
+    """The change an event makes to its row, or None when it is old news.
+
+    Events come at least once and may come late: a final state never changes, an event of an earlier attempt counts only
+    when it says succeeded.
+    """
+    if row.state not in OPEN_STATES:
+        return None
+    if event.kind is EventKind.STARTED:
+        return _started(row, event)
+    if event.kind is not EventKind.FINISHED:
+        return None
+    if event.state == "succeeded":
+        return _final(row, event, RunState.SUCCEEDED)
+    if event.attempt != row.attempt:
+        return None
+    if event.state == "released":
+        return _released(row, event)
+    if row.workflow_cancelled or event.state == "cancelled":
+        return _final(row, event, RunState.CANCELLED)
+    if event.state == "refused" or event.exit_code == EXIT_BAD_DATA or row.attempt >= row.max_attempts:
+        return _final(row, event, RunState.FAILED)
+    return RunChange(
+        key=row.key,
+        state=RunState.PLANNED,
+        attempt=row.attempt + 1,
+        exit_code=event.exit_code,
+        worker=event.worker,
+        last_error=_reason(event),
+    )
+
+
+def lost(row: RunRow, reason: str, now: datetime) -> WorkerEvent:
+    """The event for an attempt of which nothing will be heard any more."""
+    return WorkerEvent(
+        kind=EventKind.FINISHED,
+        worker=row.worker or "unknown",
+        queue=row.queue,
+        key=row.key,
+        attempt=row.attempt,
+        folder=row.folder,
+        state="lost",
+        reason=reason,
+        finished_at=now,
+        at=now,
+    )
+
+
+def _started(row: RunRow, event: WorkerEvent) -> RunChange | None:
+    if event.attempt != row.attempt:
+        return None
+    if row.state is RunState.RUNNING and row.worker == event.worker:
+        return None
+    return RunChange(
+        key=row.key,
+        state=RunState.RUNNING,
+        attempt=row.attempt,
+        worker=event.worker,
+        started_at=event.started_at or event.at,
+    )
+
+
+def _released(row: RunRow, event: WorkerEvent) -> RunChange | None:
+    if row.workflow_cancelled:
+        return _final(row, event, RunState.CANCELLED)
+    if row.state is not RunState.RUNNING or row.worker != event.worker:
+        return None
+    return RunChange(key=row.key, state=RunState.QUEUED, attempt=row.attempt)
+
+
+def _final(row: RunRow, event: WorkerEvent, state: RunState) -> RunChange:
+    return RunChange(
+        key=row.key,
+        state=state,
+        attempt=row.attempt,
+        exit_code=event.exit_code,
+        worker=event.worker,
+        last_error=None if state is RunState.SUCCEEDED else _reason(event),
+        started_at=event.started_at,
+        finished_at=event.finished_at or event.at,
+    )
+
+
+def _reason(event: WorkerEvent) -> str:
+    if event.reason:
+        return event.reason
+    if event.exit_code is not None:
+        return f"job.sh ended with exit code {event.exit_code}"
+    return f"the attempt was {event.state}"

@@ -1,0 +1,211 @@
+"""What a PecanWorkflow needs next, and its phase, from the facts of the ledger and its Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pecan_operator.core.status import Condition
+from pecan_operator.records import FailedRun, Outcome, RunCounts, WorkflowRow
+
+
+class Step(StrEnum):
+    """What has to happen next."""
+
+    PREPARE = "prepare"
+    RUN = "run"
+    ANALYSE = "analyse"
+    CANCEL = "cancel"
+    FINISH = "finish"
+    NOTHING = "nothing"
+
+
+class JobState(StrEnum):
+    """State of one of a workflow's Jobs."""
+
+    ABSENT = "absent"
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A Job and, where it failed or does not get on, why."""
+
+    state: JobState = JobState.ABSENT
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a workflow. `cancel` is the user's wish; times are UTC."""
+
+    row: WorkflowRow
+    counts: RunCounts
+    cancel: bool
+    suspend: bool
+    deadline_seconds: int | None
+    prepare: JobView
+    analyse: JobView
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The next step; with FINISH the outcome, with CANCEL the reason to keep."""
+
+    step: Step
+    outcome: Outcome | None = None
+    message: str = ""
+
+
+CANCELLED_BY_USER = "cancelled by spec.cancel"
+STOPPED_ON_ERROR = "a run failed and stopOnError is true"
+DEADLINE = "deadlineSeconds is over"
+
+
+def decide_plan(facts: Facts) -> Plan:
+    """The one next step of a workflow. Called again after every step; ends at FINISH, then NOTHING for ever."""
+    row, counts = facts.row, facts.counts
+    if row.finished_at is not None:
+        return Plan(Step.NOTHING)
+    if row.cancelled_at is None:
+        reason = _cancel_reason(facts)
+        if reason is not None:
+            return Plan(Step.CANCEL, message=reason)
+    elif counts.open:
+        return Plan(Step.CANCEL, message=row.cancel_reason or "")
+    else:
+        return _after_cancel(row)
+    if row.prepared_at is None:
+        if facts.prepare.state is JobState.FAILED:
+            return Plan(Step.FINISH, Outcome.FAILED, f"preparing failed: {facts.prepare.message}")
+        return Plan(Step.PREPARE)
+    if counts.open:
+        return Plan(Step.RUN)
+    if counts.succeeded == 0:
+        return Plan(Step.FINISH, Outcome.FAILED, f"none of {counts.total} runs succeeded")
+    if row.analysed_at is None:
+        if facts.analyse.state is JobState.FAILED:
+            return Plan(Step.FINISH, Outcome.FAILED, f"the analysis failed: {facts.analyse.message}")
+        return Plan(Step.ANALYSE)
+    return Plan(Step.FINISH, Outcome.SUCCEEDED, f"{counts.succeeded} of {counts.total} runs succeeded")
+
+
+def _cancel_reason(facts: Facts) -> str | None:
+    if facts.cancel:
+        return CANCELLED_BY_USER
+    limit = facts.deadline_seconds
+    if limit is not None and facts.now > facts.row.accepted_at + timedelta(seconds=limit):
+        return f"{DEADLINE} ({limit} s)"
+    if facts.row.stop_on_error and facts.counts.failed:
+        return STOPPED_ON_ERROR
+    return None
+
+
+def _after_cancel(row: WorkflowRow) -> Plan:
+    reason = row.cancel_reason or ""
+    if reason.startswith((STOPPED_ON_ERROR, DEADLINE)):
+        return Plan(Step.FINISH, Outcome.FAILED, reason)
+    return Plan(Step.FINISH, Outcome.CANCELLED, reason)
+
+
+def phase(facts: Facts) -> str:
+    """One word for people."""
+    row = facts.row
+    if row.outcome is not None:
+        return row.outcome.value
+    if row.cancelled_at is not None or facts.cancel:
+        return "Cancelling"
+    if row.prepared_at is None:
+        return "Preparing"
+    if facts.counts.open:
+        return "Suspended" if facts.suspend else "Running"
+    return "Analysing"
+
+
+def conditions(facts: Facts, failures: Sequence[FailedRun]) -> list[Condition]:
+    """Ready first, then one for each stage; each says what is waited for or what went wrong."""
+    stages = [_prepared(facts), _runs_finished(facts), _all_succeeded(facts, failures), _analysed(facts)]
+    return [
+        _ready(facts, stages),
+        Condition("Accepted", True, "Accepted", f"workflow {facts.row.workflow_id}"),
+        *stages,
+    ]
+
+
+def _ready(facts: Facts, stages: Sequence[Condition]) -> Condition:
+    row = facts.row
+    if row.outcome is not None:
+        return Condition("Ready", row.outcome is Outcome.SUCCEEDED, row.outcome.value, row.message or "")
+    if facts.suspend:
+        return Condition("Ready", False, "Suspended", "suspended: nothing new is started")
+    for stage in stages:
+        if stage.type != "AllRunsSucceeded" and stage.status is not True:
+            return Condition("Ready", False, stage.reason, stage.message)
+    return Condition("Ready", False, "Finishing", "the results are there")
+
+
+def _job_condition(kind: str, done: bool, view: JobView, verb: str, waiting: str) -> Condition:
+    if done:
+        return Condition(kind, True, kind, "")
+    if view.state is JobState.FAILED:
+        return Condition(kind, False, view.reason or "JobFailed", view.message or "the Job failed")
+    if view.message:
+        return Condition(kind, False, view.reason or verb, view.message)
+    if view.state is JobState.ACTIVE:
+        return Condition(kind, False, verb, f"the Job is at work ({verb.lower()})")
+    return Condition(kind, False, "Waiting", waiting)
+
+
+def _prepared(facts: Facts) -> Condition:
+    done = facts.row.prepared_at is not None
+    return _job_condition("Prepared", done, facts.prepare, "Preparing", "the Job that prepares runs has not started")
+
+
+def _analysed(facts: Facts) -> Condition:
+    done = facts.row.analysed_at is not None
+    return _job_condition("Analysed", done, facts.analyse, "Analysing", "the analysis waits for the runs")
+
+
+def _runs_finished(facts: Facts) -> Condition:
+    counts = facts.counts
+    if facts.row.prepared_at is None:
+        return Condition("RunsFinished", False, "NotPrepared", "the runs are not prepared")
+    if counts.open:
+        return Condition("RunsFinished", False, "Running", progress_message(counts))
+    return Condition("RunsFinished", True, "Finished", progress_message(counts))
+
+
+def _all_succeeded(facts: Facts, failures: Sequence[FailedRun]) -> Condition:
+    counts = facts.counts
+    if facts.row.prepared_at is None or counts.total == 0:
+        return Condition("AllRunsSucceeded", None, "NotPrepared", "the runs are not prepared")
+    said = f"{counts.succeeded}/{counts.total}"
+    if counts.failed or counts.cancelled:
+        examples = "; ".join(f"run {run.run_id} (attempt {run.attempt}): {run.last_error}" for run in failures[:3])
+        return Condition("AllRunsSucceeded", False, "RunsFailed", f"{said}; {examples}" if examples else said)
+    if counts.open:
+        return Condition("AllRunsSucceeded", None, "Running", said)
+    return Condition("AllRunsSucceeded", True, "AllSucceeded", said)
+
+
+def progress_message(counts: RunCounts) -> str:
+    """Counts in words, without zeros."""
+    parts = [
+        f"{number} {state}"
+        for state, number in (
+            ("succeeded", counts.succeeded),
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+            ("running", counts.running),
+            ("queued", counts.queued),
+            ("planned", counts.planned),
+        )
+        if number
+    ]
+    return f"{', '.join(parts) or 'no runs'} of {counts.total}"

@@ -1,0 +1,63 @@
+"""What every handler is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pecan_operator.clients.kube import Kube, Manifest
+from pecan_operator.core import labels
+from pecan_operator.handlers.children import Children
+from pecan_operator.handlers.installation import Installations
+from pecan_operator.handlers.store import Store
+from pecan_operator.handlers.workqueue import Key
+from pecan_operator.settings import Settings
+
+Object = Mapping[str, Any]
+WATCHED = frozenset({"Deployment", "StatefulSet", "Job"})
+
+
+@dataclass(frozen=True)
+class Context:
+    """The operator's clients and memory. `enqueue` has a key looked at again within the given seconds."""
+
+    kube: Kube
+    children: Children
+    settings: Settings
+    store: Store
+    installations: Installations
+    enqueue: Callable[[Key, float], None]
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def find(self, key: Key) -> Object | None:
+        """The resource as last seen; where the watch shows none, as the API server says, for absence has effects."""
+        known = self.store.get(key.kind, key.namespace, key.name)
+        if known is not None:
+            return known
+        found = self.kube.read(labels.API_VERSION, key.kind, key.namespace, key.name)
+        if found is not None:
+            self.store.put(key.kind, found)
+        return found
+
+    def ensure(self, desired: Manifest) -> Manifest:
+        """Have a child as desired; nothing is written when it is so already."""
+        metadata = desired["metadata"]
+        live = self.store.get(desired["kind"], metadata["namespace"], metadata["name"])
+        if live is None:
+            live = self.kube.read(desired["apiVersion"], desired["kind"], metadata["namespace"], metadata["name"])
+        made = self.children.apply(desired, live)
+        if made is not live and desired["kind"] in WATCHED:
+            self.store.put(desired["kind"], made)
+        return made
+
+    def pods(self, kind: str, namespace: str, name: str, component: str | None = None) -> list[Object]:
+        return self.store.list("Pod", namespace, labels.selector(kind, name, component))
+
+
+def key_of(obj: Object) -> Key:
+    """The key of a custom resource."""
+    return Key(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])

@@ -1,0 +1,315 @@
+"""PecanModel: registration in BETY, queue and policy, and as many workers as the work asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+from pecan_operator.api.model import PecanModel
+from pecan_operator.core import labels
+from pecan_operator.core.diagnosis import diagnose
+from pecan_operator.core.model import (
+    DELETION_COST,
+    VICTIM_COST,
+    grace_seconds,
+    queue_policy,
+    worker_deployment,
+    worker_name,
+    worker_program,
+)
+from pecan_operator.core.scaling import (
+    Decision,
+    Limits,
+    Observation,
+    Worker,
+    count_busy,
+    count_unknown,
+    decide_marks,
+    decide_replicas,
+)
+from pecan_operator.core.status import Condition, conditions
+from pecan_operator.errors import NotYet, OperatorError, UserError
+from pecan_operator.handlers.context import Context, Object, key_of
+from pecan_operator.handlers.installation import Installation
+from pecan_operator.handlers.runs import QueueView, Served
+from pecan_operator.handlers.workqueue import Key
+
+KIND = "PecanModel"
+
+
+@dataclass
+class Memory:
+    """What is remembered of a model between calls; all of it can be lost.
+
+    `done` says for which platform connection and generation registration and queue are in place.
+    """
+
+    done: tuple[object, ...] | None = None
+    model_id: int | None = None
+    queue: str | None = None
+    below_since: float | None = None
+
+
+@dataclass
+class ModelHandler:
+    """Reconciles PecanModels."""
+
+    context: Context
+    _memories: dict[str, Memory] = field(default_factory=dict)
+    _uids: dict[Key, str] = field(default_factory=dict)
+
+    def reconcile(self, key: Key) -> None:
+        obj = self.context.find(key)
+        known = self._uids.get(key)
+        if known is not None and (obj is None or obj["metadata"]["uid"] != known):
+            self._forget(key, known)
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            return
+        self._uids[key] = obj["metadata"]["uid"]
+        memory = self._memories.setdefault(obj["metadata"]["uid"], Memory())
+        try:
+            model = PecanModel.parse(obj)
+            self._check_queue_is_free(model, obj)
+            installation = self.context.installations.get(key.namespace)
+            self._register(model, installation, memory)
+        except OperatorError as error:
+            self._report_failure(obj, error)
+            raise
+        self._scale(model, obj, installation, memory)
+
+    def _forget(self, key: Key, uid: str) -> None:
+        memory = self._memories.pop(uid, None)
+        del self._uids[key]
+        if memory is None or memory.queue is None:
+            return
+        try:
+            installation = self.context.installations.get(key.namespace)
+        except NotYet:
+            return
+        installation.loop.withdraw(memory.queue, key)
+        for workflow in self.context.store.list("PecanWorkflow", key.namespace):
+            self.context.enqueue(key_of(workflow), 0.0)
+
+    def _check_queue_is_free(self, model: PecanModel, obj: Object) -> None:
+        for other in self.context.store.list(KIND, model.namespace):
+            if other["metadata"]["uid"] == obj["metadata"]["uid"]:
+                return
+            spec = other.get("spec", {})
+            if f"{spec.get('type')}_{spec.get('revision')}" == model.spec.queue:
+                raise UserError(
+                    "QueueTaken",
+                    f"queue {model.spec.queue} belongs to PecanModel {other['metadata']['name']}, which is older: "
+                    "delete one of the two",
+                )
+
+    def _register(self, model: PecanModel, installation: Installation, memory: Memory) -> None:
+        wanted = (
+            installation.connections.platform_uid,
+            installation.broker.connections,
+            id(installation),
+            model.metadata.generation,
+        )
+        memory.queue = model.spec.queue
+        if memory.done == wanted:
+            return
+        memory.model_id = installation.bety.register_model(
+            hostname=installation.connections.hostname,
+            model_type=model.spec.type,
+            name=model.spec.type,
+            revision=model.spec.revision,
+            binary=model.spec.binary,
+        )
+        installation.broker.declare_queues([model.spec.queue])
+        installation.management.apply_policy(
+            f"queue-{model.spec.queue}", f"^{_literal(model.spec.queue)}$", queue_policy(model), priority=10
+        )
+        memory.done = wanted
+        for workflow in self.context.store.list("PecanWorkflow", model.namespace):
+            self.context.enqueue(key_of(workflow), 0.0)
+
+    def _scale(self, model: PecanModel, obj: Object, installation: Installation, memory: Memory) -> None:
+        deployment = self.context.store.get("Deployment", model.namespace, worker_name(model))
+        if deployment is None:
+            deployment = self.context.kube.read("apps/v1", "Deployment", model.namespace, worker_name(model))
+        current = None if deployment is None else int(deployment["spec"].get("replicas", 1))
+        view = installation.loop.view(model.spec.queue)
+        pods = [
+            pod
+            for pod in self.context.pods(KIND, model.namespace, model.name, "worker")
+            if not pod["metadata"].get("deletionTimestamp")
+        ]
+        workers = [_worker(pod, view) for pod in pods]
+        decision = self._decide(model, view, workers, current, memory)
+        marks = decide_marks(workers, len(workers) - decision.replicas)
+        for pod in marks.give:
+            self._mark(model.namespace, pod, VICTIM_COST)
+        self._apply(model, obj, installation, decision)
+        for pod in marks.take:
+            self._mark(model.namespace, pod, None)
+        installation.loop.serve(
+            model.spec.queue,
+            Served(
+                key=key_of(obj),
+                replicas=decision.replicas,
+                suspended=model.spec.suspend,
+                timeout_seconds=model.spec.run.timeout_seconds,
+                grace_seconds=grace_seconds(model),
+            ),
+        )
+        self._report(model, obj, memory, decision, view, workers, pods, deployment)
+
+    def _decide(
+        self, model: PecanModel, view: QueueView, workers: Sequence[Worker], current: int | None, memory: Memory
+    ) -> Decision:
+        now = time.monotonic()
+        scaling = model.spec.scaling
+        limits = Limits(
+            min_replicas=scaling.min_replicas,
+            max_replicas=scaling.max_replicas,
+            runs_per_worker=scaling.runs_per_worker,
+            idle_seconds=scaling.idle_seconds,
+            suspended=model.spec.suspend,
+        )
+        observation = Observation(
+            publishable=None if view.counts is None else view.counts.publishable,
+            queued=None if view.counts is None else view.counts.queued,
+            running=None if view.counts is None else view.counts.running,
+            ready=view.ready,
+            busy=count_busy(workers),
+            unknown=count_unknown(workers),
+            replicas=current,
+            seconds_below=0.0 if memory.below_since is None else now - memory.below_since,
+        )
+        decision = decide_replicas(observation, limits)
+        if current is None or decision.wanted is None or decision.wanted >= current:
+            memory.below_since = None
+        else:
+            if memory.below_since is None:
+                memory.below_since = now
+            wait = scaling.idle_seconds - (now - memory.below_since)
+            self.context.enqueue(Key(KIND, model.namespace, model.name), max(wait, 1.0))
+        return decision
+
+    def _apply(self, model: PecanModel, obj: Object, installation: Installation, decision: Decision) -> None:
+        source = _worker_source()
+        connections = installation.connections
+        self.context.ensure(worker_program(model, obj, source))
+        self.context.ensure(
+            worker_deployment(
+                model,
+                obj,
+                decision.replicas,
+                source=source,
+                credentials_secret=connections.worker_secret,
+                credentials_version=connections.worker_secret_version,
+                data=connections.data,
+                pulling=connections.pulling,
+            )
+        )
+
+    def _mark(self, namespace: str, pod: str, cost: str | None) -> None:
+        self.context.kube.patch("v1", "Pod", namespace, pod, {"metadata": {"annotations": {DELETION_COST: cost}}})
+
+    def _report(
+        self,
+        model: PecanModel,
+        obj: Object,
+        memory: Memory,
+        decision: Decision,
+        view: QueueView,
+        workers: Sequence[Worker],
+        pods: Sequence[Object],
+        deployment: Object | None,
+    ) -> None:
+        subscribed = [worker for worker in workers if worker.known]
+        trouble = diagnose(pods, workload=deployment) if len(subscribed) < decision.replicas else None
+        known = decision.outstanding is not None
+        told = Condition("ScalingActive", known, decision.reason, decision.message)
+        if not known and view.broker_error:
+            told = Condition("ScalingActive", False, "BrokerUnavailable", f"{decision.message} ({view.broker_error})")
+        if trouble is not None:
+            ready_workers = Condition("WorkersReady", False, trouble.reason, trouble.message)
+        elif len(subscribed) < decision.replicas:
+            ready_workers = Condition(
+                "WorkersReady", False, "Starting", f"{len(subscribed)} of {decision.replicas} workers are ready"
+            )
+        else:
+            ready_workers = Condition("WorkersReady", True, "Ready", f"{len(subscribed)} workers")
+        ready = Condition("Ready", True, "Ready", f"queue {model.spec.queue} is served")
+        if trouble is not None:
+            ready = Condition("Ready", False, trouble.reason, trouble.message)
+        elif not known:
+            ready = Condition("Ready", None, told.reason, told.message)
+        status = {
+            "phase": _phase(model, decision, trouble is not None, len(subscribed)),
+            "observedGeneration": model.metadata.generation,
+            "queue": model.spec.queue,
+            "modelId": memory.model_id,
+            "replicas": len(workers),
+            "readyReplicas": len(subscribed),
+            "busyWorkers": count_busy(workers),
+            "selector": ",".join(f"{k}={v}" for k, v in labels.selector(KIND, model.name, "worker").items()),
+            "conditions": conditions(
+                (obj.get("status") or {}).get("conditions") or [],
+                [
+                    ready,
+                    Condition("Registered", True, "Registered", f"BETY model {memory.model_id}"),
+                    Condition("QueueReady", True, "QueueReady", f"queue {model.spec.queue}"),
+                    ready_workers,
+                    told,
+                ],
+                model.metadata.generation,
+                self.context.now(),
+            ),
+        }
+        if decision.outstanding is not None:
+            status["outstanding"] = decision.outstanding
+        self.context.kube.apply_status(obj, status)
+
+    def _report_failure(self, obj: Object, error: OperatorError) -> None:
+        status = dict(obj.get("status") or {})
+        generation = obj["metadata"].get("generation", 0)
+        unknown = not isinstance(error, (UserError, NotYet))
+        status["phase"] = "Pending" if isinstance(error, NotYet) else "Degraded"
+        status["observedGeneration"] = generation
+        status["conditions"] = conditions(
+            status.get("conditions") or [],
+            [Condition("Ready", None if unknown else False, error.reason, error.message)],
+            generation,
+            self.context.now(),
+        )
+        self.context.kube.apply_status(obj, status)
+
+
+@cache
+def _worker_source() -> str:
+    return (resources.files("pecan_operator.assets") / "worker.py").read_text()
+
+
+def _worker(pod: Object, view: QueueView) -> Worker:
+    name = pod["metadata"]["name"]
+    annotations = pod["metadata"].get("annotations") or {}
+    return Worker(
+        pod=name,
+        started=(pod.get("status") or {}).get("phase") == "Running",
+        known=name in view.workers,
+        idle_since=view.workers.get(name),
+        marked=DELETION_COST in annotations,
+    )
+
+
+def _phase(model: PecanModel, decision: Decision, trouble: bool, subscribed: int) -> str:
+    if trouble:
+        return "Degraded"
+    if model.spec.suspend:
+        return "Suspended"
+    if decision.replicas == 0:
+        return "Idle"
+    return "Ready" if subscribed else "Progressing"
+
+
+def _literal(queue: str) -> str:
+    return queue.replace(".", "\\.")

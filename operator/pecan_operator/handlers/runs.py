@@ -1,0 +1,356 @@
+"""The loop of one namespace that publishes runs, records what workers say, and keeps the ledger and the broker in step."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+
+from pecan_operator.clients.amqp import Broker
+from pecan_operator.clients.database import Database
+from pecan_operator.clients.ledger import Ledger
+from pecan_operator.core.fairness import allocate
+from pecan_operator.core.runs import decide_change, lost
+from pecan_operator.core.scaling import publish_window
+from pecan_operator.errors import Unavailable
+from pecan_operator.handlers.workqueue import Key
+from pecan_operator.records import EventKind, QueueCounts, RunChange, RunKey, RunMessage, RunRow, WorkerEvent
+
+EVENT_BATCH = 1000
+STEP_SECONDS = 0.1
+REFRESH_SECONDS = 1.0
+CONTROL_SECONDS = 1.0
+PATROL_SECONDS = 5.0
+PROGRESS_SECONDS = 1.0
+POD_GONE_SECONDS = 45.0
+OVERDUE_MARGIN_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as the loop needs it: `replicas` is the latest decision."""
+
+    key: Key
+    replicas: int
+    suspended: bool
+    timeout_seconds: float
+    grace_seconds: float
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """What the loop knows of one queue. `counts` or `ready` None: the database or the broker does not answer.
+
+    `workers` maps a pod to the moment (monotonic) since when it is idle, or None while it has a job.
+    """
+
+    counts: QueueCounts | None
+    ready: int | None
+    workers: Mapping[str, float | None]
+    broker_error: str | None
+
+
+class RunLoop:
+    """One thread. Other threads tell it what is served and followed, and read its views."""
+
+    def __init__(
+        self,
+        namespace: str,
+        database: Database,
+        broker: Broker,
+        enqueue: Callable[[Key, float], None],
+        pods: Callable[[Key], set[str]],
+    ) -> None:
+        self._namespace = namespace
+        self._database = database
+        self._ledger = Ledger(database)
+        self._broker = broker
+        self._enqueue = enqueue
+        self._pods = pods
+        self._lock = threading.Lock()
+        self._served: dict[str, Served] = {}
+        self._followed: dict[str, Key] = {}
+        self._workers: dict[str, dict[str, float | None]] = {}
+        self._counts: dict[str, QueueCounts] | None = None
+        self._ready: dict[str, int | None] | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._due: dict[str, float] = {}
+        self._connection = 0
+        self._gone_since: dict[str, dict[RunKey, float]] = {}
+        self._thread = threading.Thread(target=self._run, name=f"runs-{namespace}", daemon=True)
+        self.beat = time.monotonic()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+
+    def serve(self, queue: str, served: Served) -> None:
+        """A model takes runs from `queue`."""
+        with self._lock:
+            changed = self._served.get(queue) != served
+            self._served[queue] = served
+        if changed:
+            self._wake.set()
+
+    def withdraw(self, queue: str, key: Key) -> None:
+        """The model of `queue` is gone: its workers give back what they hold, and waiting runs become planned again."""
+        with self._lock:
+            if queue in self._served and self._served[queue].key != key:
+                return
+            self._served.pop(queue, None)
+            self._workers.pop(queue, None)
+        self._broker.control({"command": "release", "queue": queue})
+
+    def release_all(self) -> None:
+        """The platform is going: every worker gives back what it holds."""
+        self._broker.control({"command": "release", "queue": None})
+
+    def follow(self, uid: str, key: Key) -> None:
+        """Have `key` reconciled when runs of the workflow `uid` change."""
+        with self._lock:
+            self._followed[uid] = key
+
+    def unfollow(self, uid: str) -> None:
+        with self._lock:
+            self._followed.pop(uid, None)
+
+    def wake(self) -> None:
+        """There may be new work to publish."""
+        self._wake.set()
+
+    def view(self, queue: str) -> QueueView:
+        with self._lock:
+            counts = None if self._counts is None else self._counts.get(queue, QueueCounts())
+            ready = None if self._ready is None else (self._ready.get(queue) or 0)
+            return QueueView(counts, ready, dict(self._workers.get(queue, {})), self._broker.last_error)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.beat = time.monotonic()
+            try:
+                self.step()
+            except Unavailable as error:
+                self._unknown(error)
+                self._stopping.wait(1.0)
+            except Exception:
+                _log.exception("run loop of namespace %s", self._namespace)
+                self._stopping.wait(1.0)
+
+    def step(self) -> None:
+        """One turn: record events, publish, look at the queues; slower duties when they are due."""
+        self._check_connection()
+        moved = self._record_events()
+        woken = self._wake.is_set()
+        if moved or woken or self._is_due("refresh", REFRESH_SECONDS):
+            self._wake.clear()
+            self._refresh()
+            if self._publish():
+                self._refresh()
+                self._wake.set()
+        if self._is_due("control", CONTROL_SECONDS):
+            self._control()
+        if self._is_due("patrol", PATROL_SECONDS):
+            self._patrol()
+
+    def _is_due(self, duty: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(duty, 0.0):
+            return False
+        self._due[duty] = now + seconds
+        return True
+
+    def _check_connection(self) -> None:
+        if not self._broker.connected:
+            self._stopping.wait(STEP_SECONDS)
+            raise Unavailable("BrokerUnavailable", self._broker.last_error or "RabbitMQ does not answer")
+        if self._broker.connections == self._connection:
+            return
+        connection = self._broker.connections
+        self._broker.declare_topology()
+        with self._lock:
+            queues = list(self._served)
+        self._broker.declare_queues(queues)
+        marker = self._ledger.read_marker()
+        if marker is None or not self._broker.exists(marker):
+            if marker is not None:
+                count = self._ledger.requeue_queued()
+                _log.warning("RabbitMQ of namespace %s lost its data: %d runs are queued again", self._namespace, count)
+            marker = f"pecan.marker.{secrets.token_hex(8)}"
+            self._broker.declare_queues([marker])
+            self._ledger.write_marker(marker)
+        self._broker.control({"command": "report"})
+        self._connection = connection
+
+    def _record_events(self) -> bool:
+        batch = self._broker.take_events(EVENT_BATCH, STEP_SECONDS)
+        if batch.events:
+            self.record(batch.events)
+        for dead in batch.dead:
+            _log.warning("a message of namespace %s was dead-lettered: %s", self._namespace, dead)
+        if batch.events or batch.dead:
+            self._broker.ack(batch)
+        return bool(batch.events)
+
+    def record(self, events: Sequence[WorkerEvent]) -> None:
+        """Bring a batch of events into the ledger in one transaction, and tell who has to look again."""
+        keys = sorted(
+            {event.key for event in events if event.key is not None}, key=lambda key: (key.workflow_id, key.run_id)
+        )
+        touched: set[str] = set()
+        if keys:
+            with self._database.transaction() as cursor:
+                rows = self._ledger.lock_runs(cursor, keys)
+                changes = decide_changes(rows, events)
+                if changes:
+                    touched = self._ledger.write_runs(cursor, changes)
+        self._note_workers(events)
+        with self._lock:
+            followers = [self._followed[uid] for uid in touched if uid in self._followed]
+        for key in followers:
+            self._enqueue(key, PROGRESS_SECONDS)
+
+    def _note_workers(self, events: Iterable[WorkerEvent]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for event in events:
+                workers = self._workers.setdefault(event.queue, {})
+                if event.kind is EventKind.STARTED:
+                    workers[event.worker] = None
+                elif event.kind is EventKind.STOPPED:
+                    workers.pop(event.worker, None)
+                elif workers.get(event.worker) is None:
+                    workers[event.worker] = now
+
+    def _refresh(self) -> None:
+        with self._lock:
+            queues = list(self._served)
+            before = (self._counts, self._ready)
+        counts = self._ledger.queue_counts()
+        ready = self._broker.ready(queues) if queues else {}
+        with self._lock:
+            self._counts, self._ready = counts, ready
+            served = dict(self._served)
+        for queue, model in served.items():
+            old = ((before[0] or {}).get(queue), (before[1] or {}).get(queue))
+            if None in before or old != (counts.get(queue), ready.get(queue)):
+                self._enqueue(model.key, 0.0)
+
+    def _unknown(self, error: Unavailable) -> None:
+        with self._lock:
+            newly = self._counts is not None or self._ready is not None
+            self._counts = self._ready = None
+            models = [served.key for served in self._served.values()]
+        if newly:
+            _log.warning("namespace %s: %s", self._namespace, error)
+            for key in models:
+                self._enqueue(key, 0.0)
+
+    def _publish(self) -> bool:
+        with self._lock:
+            served = dict(self._served)
+            counts = dict(self._counts or {})
+        published = False
+        for queue, model in served.items():
+            count = counts.get(queue, QueueCounts())
+            slots = publish_window(model.replicas, count.recent) - count.queued
+            if model.suspended or count.publishable == 0 or slots <= 0:
+                continue
+            published = self._publish_on(queue, slots) or published
+        return published
+
+    def _publish_on(self, queue: str, slots: int) -> bool:
+        shares = allocate(self._ledger.backlogs(queue), slots)
+        messages: list[RunMessage] = []
+        for workflow_id, share in shares.items():
+            messages.extend(self._ledger.take_planned(workflow_id, queue, share))
+        if not messages:
+            return False
+        result = self._broker.publish(messages)
+        self._ledger.mark_queued(result.confirmed)
+        if result.returned:
+            self._broker.declare_queues([queue])
+        return bool(result.confirmed)
+
+    def _control(self) -> None:
+        for workflow_id in self._ledger.cancelling():
+            self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+
+    def _patrol(self) -> None:
+        now = datetime.now(UTC)
+        with self._lock:
+            served = dict(self._served)
+        for queue, model in served.items():
+            limit = timedelta(seconds=model.timeout_seconds + model.grace_seconds + OVERDUE_MARGIN_SECONDS)
+            self._give_up(self._ledger.overdue_runs(queue, now - limit), "no word of it since its time ran out", now)
+            self._give_up(self._orphans(queue, model), "its worker pod is gone", now)
+            self._drop_gone_workers(queue, model)
+        self._recall_unserved(set(served))
+
+    def _give_up(self, rows: Sequence[RunRow], reason: str, now: datetime) -> None:
+        if rows:
+            self.record([lost(row, reason, now) for row in rows])
+            self._wake.set()
+
+    def _orphans(self, queue: str, model: Served) -> list[RunRow]:
+        """Running rows whose pod has been gone so long that another worker would have reported them."""
+        pods = self._pods(model.key)
+        now = time.monotonic()
+        before = self._gone_since.get(queue, {})
+        gone = [row for row in self._ledger.running_runs(queue) if row.worker not in pods]
+        since = self._gone_since[queue] = {row.key: before.get(row.key, now) for row in gone}
+        return [row for row in gone if now - since[row.key] >= POD_GONE_SECONDS]
+
+    def _drop_gone_workers(self, queue: str, model: Served) -> None:
+        pods = self._pods(model.key)
+        with self._lock:
+            workers = self._workers.get(queue, {})
+            for pod in [pod for pod in workers if pod not in pods]:
+                del workers[pod]
+
+    def _recall_unserved(self, served: set[str]) -> None:
+        """Runs that wait on a queue no model serves go back to planned, so that no later worker starts them unasked."""
+        counts = self._counts or {}
+        for queue, count in counts.items():
+            if queue in served:
+                continue
+            self._broker.control({"command": "release", "queue": queue})
+            if count.queued and not count.running:
+                self._broker.recall(queue)
+                self._ledger.requeue_queued([queue])
+
+
+def decide_changes(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> list[RunChange]:
+    """One change a run for a batch of events in their order: each event meets the row as the one before left it."""
+    current = dict(rows)
+    changes: dict[RunKey, RunChange] = {}
+    for event in events:
+        row = current.get(event.key) if event.key is not None else None
+        if row is None:
+            continue
+        change = decide_change(row, event)
+        if change is None:
+            continue
+        worker = change.worker or row.worker
+        current[row.key] = replace(row, state=change.state, attempt=change.attempt, worker=worker)
+        before = changes.get(row.key)
+        changes[row.key] = change if before is None else _merge(before, change)
+    return list(changes.values())
+
+
+def _merge(before: RunChange, after: RunChange) -> RunChange:
+    kept = {
+        column.name: getattr(before, column.name)
+        for column in fields(RunChange)
+        if getattr(after, column.name) is None and getattr(before, column.name) is not None
+    }
+    return replace(after, **kept)

@@ -1,0 +1,103 @@
+"""What kopf is for here: watches that fill the store and say which key to look at. Nothing is written to the objects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import kopf
+
+from pecan_operator.core import labels
+from pecan_operator.core.names import slug
+from pecan_operator.handlers.context import Object, key_of
+from pecan_operator.handlers.store import Store
+from pecan_operator.handlers.workqueue import Key
+
+KINDS = ("PecanPlatform", "PecanModel", "PecanWorkflow")
+CHILDREN = (
+    ("apps", "v1", "deployments", "Deployment"),
+    ("apps", "v1", "statefulsets", "StatefulSet"),
+    ("batch", "v1", "jobs", "Job"),
+    ("", "v1", "pods", "Pod"),
+    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
+)
+_slug = lru_cache(maxsize=20_000)(slug)
+
+
+def owners(child: Object, store: Store) -> list[Key]:
+    """The custom resources a child belongs to, by its labels."""
+    metadata = child["metadata"]
+    given = metadata.get("labels") or {}
+    return [
+        Key(kind, metadata["namespace"], obj["metadata"]["name"])
+        for kind, label in labels.KIND_LABEL.items()
+        if label in given
+        for obj in store.list(kind, metadata["namespace"])
+        if _slug(obj["metadata"]["name"]) == given[label]
+    ]
+
+
+def registry(store: Store, enqueue: Callable[[Key, float], None]) -> kopf.OperatorRegistry:
+    """The handlers: each event goes into the store, and the key it concerns into the queue."""
+    made = kopf.OperatorRegistry()
+
+    def note(kind: str, event: Any) -> Object:
+        obj: dict[str, Any] = dict(event["object"])
+        obj["kind"] = kind
+        if event["type"] == "DELETED":
+            store.drop(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        else:
+            store.put(kind, obj)
+        return obj
+
+    def watch_kind(kind: str) -> None:
+        @kopf.on.event(labels.GROUP, "v1alpha1", f"{kind.lower()}s", registry=made, id=kind)
+        async def changed(event: Any, **_: Any) -> None:
+            obj = note(kind, event)
+            key = key_of(obj)
+            enqueue(key, 0.0)
+            if kind == "PecanModel":
+                _enqueue_all(store.list("PecanWorkflow", key.namespace), enqueue)
+
+    def watch_children(group: str, version: str, plural: str, kind: str) -> None:
+        @kopf.on.event(group, version, plural, labels=labels.MANAGED_BY, registry=made, id=kind)
+        async def changed(event: Any, **_: Any) -> None:
+            obj = note(kind, event)
+            for key in owners(obj, store):
+                enqueue(key, 0.0)
+
+    for kind in KINDS:
+        watch_kind(kind)
+    for child in CHILDREN:
+        watch_children(*child)
+    return made
+
+
+def watch_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = 30.0
+    settings.networking.connect_timeout = 5.0
+    settings.watching.connect_timeout = 5.0
+    settings.watching.server_timeout = 300.0
+    return settings
+
+
+def watch(store: Store, enqueue: Callable[[Key, float], None], namespaces: tuple[str, ...]) -> None:
+    """Watch until signalled."""
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    kopf.run(
+        registry=registry(store, enqueue),
+        settings=watch_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+    )
+
+
+def _enqueue_all(objects: list[Object], enqueue: Callable[[Key, float], None]) -> None:
+    for obj in objects:
+        enqueue(key_of(obj), 0.0)

@@ -1,0 +1,341 @@
+"""PecanWorkflow: accept, prepare, run, analyse, finish; and what is left to do when one is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pecan_operator.api.model import PecanModel
+from pecan_operator.api.workflow import PecanWorkflow
+from pecan_operator.core import jobs, pecanxml
+from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
+from pecan_operator.core.names import child
+from pecan_operator.core.status import Condition, conditions, find, timestamp
+from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, phase
+from pecan_operator.core.workflow import conditions as workflow_conditions
+from pecan_operator.errors import NotYet, OperatorError, UserError
+from pecan_operator.handlers.context import Context, Object
+from pecan_operator.handlers.installation import Installation
+from pecan_operator.handlers.workqueue import Key
+from pecan_operator.records import Outcome, RunCounts, WorkflowRequest, WorkflowRow
+
+KIND = "PecanWorkflow"
+LOOK_AGAIN_SECONDS = 30.0
+CANCEL_WITHOUT_WORKERS_SECONDS = 10.0
+
+
+@dataclass
+class WorkflowHandler:
+    """Reconciles PecanWorkflows. `_uids` remembers what was there, to notice what is gone."""
+
+    context: Context
+    _uids: dict[Key, str] = field(default_factory=dict)
+
+    def reconcile(self, key: Key) -> None:
+        obj = self.context.find(key)
+        known = self._uids.get(key)
+        if known is not None and (obj is None or obj["metadata"]["uid"] != known):
+            self._put_away(key, known)
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            return
+        if self._is_over(obj):
+            return
+        self._uids[key] = obj["metadata"]["uid"]
+        try:
+            workflow = PecanWorkflow.parse(obj)
+            installation = self.context.installations.get(key.namespace)
+            row = installation.ledger.read_workflow(workflow.uid)
+            if row is None:
+                row = self._accept(workflow, installation)
+            self._advance(workflow, obj, installation, row)
+        except OperatorError as error:
+            self._report_failure(obj, error)
+            raise
+
+    def put_away_absent(self, namespace: str, installation: Installation) -> None:
+        """Workflows of the ledger whose resource went away while nobody looked."""
+        for row in installation.ledger.read_workflows(unfinished_only=True):
+            key = Key(KIND, namespace, row.name)
+            obj = self.context.find(key)
+            if obj is None or obj["metadata"]["uid"] != row.uid:
+                self._uids.setdefault(key, row.uid)
+                if self._uids[key] == row.uid:
+                    self.context.enqueue(key, 0.0)
+                else:
+                    self._put_away_row(installation, row)
+
+    def _is_over(self, obj: Object) -> bool:
+        """Finished and fully reported: nothing can change any more."""
+        status = obj.get("status") or {}
+        return (
+            status.get("finishedAt") is not None
+            and status.get("observedGeneration") == obj["metadata"].get("generation")
+            and status.get("phase") in {outcome.value for outcome in Outcome}
+        )
+
+    def _accept(self, workflow: PecanWorkflow, installation: Installation) -> WorkflowRow:
+        model = self._model(workflow)
+        registered = (self.context.store.get("PecanModel", model.namespace, model.name) or {}).get("status") or {}
+        model_id = registered.get("modelId")
+        if model_id is None:
+            raise NotYet(
+                "ModelNotRegistered",
+                f"PecanModel {model.name} is not registered yet: look at `kubectl get pecanmodel {model.name}"
+                f" -n {model.namespace}`",
+            )
+        spec = workflow.spec
+        runs = spec.ensemble.size * len(spec.sites)
+        return installation.ledger.accept_workflow(
+            WorkflowRequest(
+                uid=workflow.uid,
+                namespace=workflow.namespace,
+                name=workflow.name,
+                model_id=int(model_id),
+                queue=model.spec.queue,
+                hostname=installation.connections.hostname,
+                start_date=spec.start.isoformat(),
+                end_date=spec.end.isoformat(),
+                params={"pecanworkflow": f"{workflow.namespace}/{workflow.name}", "uid": workflow.uid},
+                notes=f"PecanWorkflow {workflow.namespace}/{workflow.name}",
+                priority=spec.priority,
+                max_parallel=spec.max_parallel,
+                max_attempts=spec.retry.max_attempts or model.spec.run.max_attempts,
+                stop_on_error=spec.stop_on_error if spec.stop_on_error is not None else runs == 1,
+                suspended=spec.suspend,
+                folder_policy=spec.folder_policy,
+            )
+        )
+
+    def _model(self, workflow: PecanWorkflow) -> PecanModel:
+        name = workflow.spec.model_ref.name
+        obj = self.context.store.get("PecanModel", workflow.namespace, name)
+        if obj is None:
+            raise NotYet("ModelMissing", f"there is no PecanModel {name} in namespace {workflow.namespace}: apply one")
+        return PecanModel.parse(obj)
+
+    def _advance(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
+        """One step after another until something has to be waited for; then the status."""
+        key = Key(KIND, workflow.namespace, workflow.name)
+        installation.loop.follow(workflow.uid, key)
+        self._update_limits(workflow, installation, row)
+        facts = self._observe(workflow, installation, row)
+        plan = decide_plan(facts)
+        if self._carry_out(plan, workflow, obj, installation, row):
+            row = installation.ledger.read_workflow(workflow.uid) or row
+            facts = self._observe(workflow, installation, row)
+        failures = installation.ledger.failures(workflow.uid, limit=3) if facts.counts.failed else []
+        self._report(workflow, obj, facts, workflow_conditions(facts, failures))
+        if row.finished_at is not None:
+            installation.loop.unfollow(workflow.uid)
+            return
+        self.context.enqueue(key, 0.0 if decide_plan(facts).step is not plan.step else LOOK_AGAIN_SECONDS)
+
+    def _update_limits(self, workflow: PecanWorkflow, installation: Installation, row: WorkflowRow) -> None:
+        spec = workflow.spec
+        installation.ledger.update_workflow(
+            workflow.uid,
+            priority=spec.priority,
+            max_parallel=spec.max_parallel,
+            max_attempts=spec.retry.max_attempts or row.max_attempts,
+            stop_on_error=row.stop_on_error,
+            suspended=spec.suspend,
+        )
+        if row.suspended != spec.suspend or row.priority != spec.priority or row.max_parallel != spec.max_parallel:
+            installation.loop.wake()
+
+    def _observe(self, workflow: PecanWorkflow, installation: Installation, row: WorkflowRow) -> Facts:
+        spec = workflow.spec
+        counts = installation.ledger.counts([workflow.uid]).get(workflow.uid, RunCounts())
+        waiting = JobView()
+        return Facts(
+            row=row,
+            counts=counts,
+            cancel=spec.cancel,
+            suspend=spec.suspend,
+            deadline_seconds=spec.deadline_seconds,
+            prepare=self._job(workflow, "prepare") if row.prepared_at is None else waiting,
+            analyse=self._job(workflow, "analyse") if row.prepared_at is not None and not counts.open else waiting,
+            now=self.context.now(),
+        )
+
+    def _job(self, workflow: PecanWorkflow, component: str) -> JobView:
+        job = self.context.store.get("Job", workflow.namespace, child(workflow.name, component))
+        if job is None or not _is_owned_by(job, workflow.uid):
+            return JobView()
+        pods = self.context.pods(KIND, workflow.namespace, workflow.name, component)
+        if job_condition(job, "Complete") is not None:
+            return JobView(JobState.SUCCEEDED)
+        trouble = diagnose_job(job, pods) or diagnose(pods, workload=job)
+        state = JobState.FAILED if job_condition(job, "Failed") is not None else JobState.ACTIVE
+        return JobView(state) if trouble is None else JobView(state, trouble.reason, trouble.message)
+
+    def _carry_out(
+        self, plan: Plan, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow
+    ) -> bool:
+        """Do what the plan says; True when the ledger changed by it."""
+        if plan.step is Step.PREPARE:
+            self._prepare(workflow, obj, installation, row)
+            return False
+        if plan.step is Step.RUN:
+            installation.loop.wake()
+            return False
+        if plan.step is Step.ANALYSE:
+            self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)))
+            return False
+        if plan.step is Step.CANCEL:
+            self._cancel(installation, row, plan.message)
+            return True
+        if plan.step is Step.FINISH:
+            assert plan.outcome is not None
+            if installation.ledger.finish_workflow(row.uid, plan.outcome, plan.message):
+                kind = "Normal" if plan.outcome is Outcome.SUCCEEDED else "Warning"
+                self.context.kube.event(obj, kind, plan.outcome.value, plan.message)
+            return True
+        return False
+
+    def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
+        model = self._model(workflow)
+        registered = (self.context.store.get("PecanModel", model.namespace, model.name) or {}).get("status") or {}
+        described = pecanxml.Model(
+            id=int(registered.get("modelId", 0)),
+            type=model.spec.type,
+            revision=model.spec.revision,
+            binary=model.spec.binary,
+        )
+        xml = pecanxml.render(jobs.settings(workflow, row, described, installation.connections.hostname))
+        self.context.ensure(jobs.settings_config(workflow, obj, xml))
+        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)))
+
+    def _start(self, job: dict[str, Any]) -> None:
+        """Create the Job unless it is there; one that belonged to an earlier resource of this name is removed first."""
+        if self.context.kube.create(job) is not None:
+            return
+        metadata = job["metadata"]
+        present = self.context.kube.read("batch/v1", "Job", metadata["namespace"], metadata["name"])
+        if present is None:
+            return
+        if not _is_owned_by(present, metadata["ownerReferences"][0]["uid"]):
+            self.context.kube.delete(
+                "batch/v1", "Job", metadata["namespace"], metadata["name"], uid=present["metadata"]["uid"]
+            )
+            raise NotYet("OldJob", f"Job {metadata['name']} of an earlier workflow is being removed", 2.0)
+        self.context.store.put("Job", present)
+
+    def _site(self, installation: Installation) -> jobs.Site:
+        connections = installation.connections
+        return jobs.Site(
+            executor_image=self.context.settings.images.executor,
+            data=connections.data,
+            pulling=connections.pulling,
+            bety_secret=connections.bety_secret,
+            ledger_secret=connections.ledger_secret,
+        )
+
+    def _cancel(self, installation: Installation, row: WorkflowRow, reason: str) -> None:
+        if row.cancelled_at is None:
+            installation.ledger.cancel_workflow(row.uid, reason)
+        for component in ("prepare", "analyse"):
+            self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component))
+        installation.loop.wake()
+
+    def _put_away(self, key: Key, uid: str) -> None:
+        """The resource is gone: nothing of it may go on running; its folder is kept unless it asked otherwise."""
+        try:
+            installation = self.context.installations.get(key.namespace)
+        except NotYet:
+            del self._uids[key]
+            return
+        row = installation.ledger.read_workflow(uid)
+        if row is None or self._put_away_row(installation, row):
+            installation.loop.unfollow(uid)
+            del self._uids[key]
+            return
+        self.context.enqueue(key, 1.0)
+
+    def _put_away_row(self, installation: Installation, row: WorkflowRow) -> bool:
+        """One step towards nothing left; True when it is reached."""
+        if row.finished_at is None:
+            if row.cancelled_at is None:
+                installation.ledger.cancel_workflow(row.uid, "its PecanWorkflow was deleted")
+                installation.loop.wake()
+            counts = installation.ledger.counts([row.uid]).get(row.uid, RunCounts())
+            if counts.open:
+                return False
+            installation.ledger.finish_workflow(row.uid, Outcome.CANCELLED, "its PecanWorkflow was deleted")
+        if row.folder_policy == "Delete":
+            self.context.kube.create(jobs.cleanup_job(row, self._site(installation)))
+        return True
+
+    def _report(self, workflow: PecanWorkflow, obj: Object, facts: Facts, current: list[Condition]) -> None:
+        row, counts = facts.row, facts.counts
+        previous = obj.get("status") or {}
+        status: dict[str, Any] = {
+            "phase": phase(facts),
+            "observedGeneration": workflow.metadata.generation,
+            "workflowId": row.workflow_id,
+            "folder": row.folder,
+            "runs": {
+                "total": counts.total,
+                "planned": counts.planned,
+                "queued": counts.queued,
+                "running": counts.running,
+                "succeeded": counts.succeeded,
+                "failed": counts.failed,
+                "cancelled": counts.cancelled,
+            },
+            "progress": f"{counts.succeeded}/{counts.total}",
+            "startedAt": timestamp(row.accepted_at),
+            "conditions": conditions(
+                previous.get("conditions") or [],
+                current + self._model_condition(workflow, row),
+                workflow.metadata.generation,
+                self.context.now(),
+            ),
+        }
+        if row.finished_at is not None:
+            status["finishedAt"] = timestamp(row.finished_at)
+        if row.results:
+            status["results"] = dict(row.results)
+        if previous.get("phase") != status["phase"] and status["phase"] in ("Running", "Analysing"):
+            self.context.kube.event(obj, "Normal", status["phase"], f"workflow {row.workflow_id} in {row.folder}")
+        self.context.kube.apply_status(obj, status)
+
+    def _model_condition(self, workflow: PecanWorkflow, row: WorkflowRow) -> list[Condition]:
+        """Says why runs do not go on when their model does not."""
+        if row.finished_at is not None:
+            return []
+        try:
+            model = self._model(workflow)
+        except OperatorError as error:
+            return [Condition("ModelReady", False, error.reason, error.message)]
+        obj: Mapping[str, Any] = self.context.store.get("PecanModel", model.namespace, model.name) or {}
+        ready = find(obj.get("status"), "Ready")
+        if model.spec.suspend:
+            return [Condition("ModelReady", False, "ModelSuspended", f"PecanModel {model.name} is suspended")]
+        if ready is not None and ready["status"] != "True":
+            return [Condition("ModelReady", False, ready["reason"], f"PecanModel {model.name}: {ready['message']}")]
+        return [Condition("ModelReady", True, "Ready", f"PecanModel {model.name}")]
+
+    def _report_failure(self, obj: Object, error: OperatorError) -> None:
+        status = dict(obj.get("status") or {})
+        generation = obj["metadata"].get("generation", 0)
+        refused = isinstance(error, (UserError, NotYet))
+        status.setdefault("phase", "Pending")
+        status["observedGeneration"] = generation
+        kept = [
+            Condition(c["type"], {"True": True, "False": False}.get(c["status"]), c["reason"], c["message"])
+            for c in status.get("conditions") or []
+            if c["type"] != "Ready"
+        ]
+        status["conditions"] = conditions(
+            status.get("conditions") or [],
+            [Condition("Ready", False if refused else None, error.reason, error.message), *kept],
+            generation,
+            self.context.now(),
+        )
+        self.context.kube.apply_status(obj, status)
+
+
+def _is_owned_by(obj: Object, uid: str) -> bool:
+    return any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences") or [])
