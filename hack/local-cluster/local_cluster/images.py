@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from local_cluster.report import ClusterError, run
 from local_cluster.settings import PAUSE_IMAGE
@@ -34,30 +35,35 @@ def repository(reference: str) -> str:
     return f"{head}{slash}{last.partition('@')[0].partition(':')[0]}"
 
 
+def archive_format(archive: Path) -> str:
+    """Whether an archive is in the `oci` or in the `docker` format.
+
+    Raises:
+        ClusterError: it cannot be read or is neither.
+    """
+    formats = {"index.json": "oci", "manifest.json": "docker"}
+    for member, name in formats.items():
+        if _json_member(archive, member) is not None:
+            return name
+    raise ClusterError(f"{archive} is neither an OCI nor a Docker archive: no {' and no '.join(formats)} in it")
+
+
 def archive_references(archive: Path) -> list[str]:
     """The names that an OCI or Docker archive gives the images in it.
 
     Raises:
         ClusterError: it cannot be read, is no such archive, or names no image.
     """
-    try:
-        with tarfile.open(archive) as tar:
-            members = {Path(name).as_posix(): name for name in tar.getnames()}
-            if "index.json" in members:
-                index = json.loads(_content(tar, members["index.json"]))
-                annotations = [manifest.get("annotations", {}) for manifest in index["manifests"]]
-                names = [
-                    note.get("io.containerd.image.name") or note.get("org.opencontainers.image.ref.name")
-                    for note in annotations
-                ]
-                references = [name for name in names if name]
-            elif "manifest.json" in members:
-                manifests = json.loads(_content(tar, members["manifest.json"]))
-                references = [tag for manifest in manifests for tag in manifest.get("RepoTags") or []]
-            else:
-                raise ClusterError(f"{archive} is neither an OCI nor a Docker archive: no index.json, no manifest.json")
-    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
-        raise ClusterError(f"{archive} cannot be read as an image archive: {error}") from error
+    if archive_format(archive) == "oci":
+        index: Any = _json_member(archive, "index.json")
+        notes = [manifest.get("annotations", {}) for manifest in index.get("manifests", [])]
+        names = [
+            note.get("io.containerd.image.name") or note.get("org.opencontainers.image.ref.name") for note in notes
+        ]
+        references = [name for name in names if name]
+    else:
+        manifests: Any = _json_member(archive, "manifest.json")
+        references = [tag for manifest in manifests for tag in manifest.get("RepoTags") or []]
     if not references:
         raise ClusterError(f"{archive} gives its image no name: write it with a tag, as in oci-archive:FILE:NAME:TAG")
     return references
@@ -125,8 +131,14 @@ def _architecture() -> str:
     return run(["go", "env", "GOARCH"]).strip()
 
 
-def _content(tar: tarfile.TarFile, member: str) -> bytes:
-    file = tar.extractfile(member)
-    if file is None:
-        raise ValueError(f"{member} is no file")
-    return file.read()
+def _json_member(archive: Path, name: str) -> object:
+    try:
+        with tarfile.open(archive) as tar:
+            for candidate in (name, f"./{name}"):
+                if candidate in tar.getnames() and (file := tar.extractfile(candidate)) is not None:
+                    return json.load(file)
+    except tarfile.TarError as error:
+        raise ClusterError(f"{archive} is no image archive: it is not a whole tar file") from error
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"{archive} cannot be read as an image archive: {error}") from error
+    return None
