@@ -27,6 +27,10 @@ from pecan_dalec.files import renamed_into_place
 from pecan_dalec.model import Day
 
 MISSING = -999.0
+CAVEAT = (
+    "DALEC is not calibrated here and not spun up: its parameters and first pools are as given, or published defaults."
+)
+"""What the executor repeats wherever results are shown."""
 FLUX = "kg C m-2 s-1"
 POOL = "kg C m-2"
 
@@ -104,6 +108,7 @@ def _write_year(path: Path, days: list[Day], latitude: float, longitude: float, 
                 "Conventions": "CF-1.8",
                 "title": f"DALEC run output in PEcAn's standard form, {year}",
                 "source": "DALEC evergreen (Williams et al. 2005) with ACM photosynthesis (Williams et al. 1997)",
+                "caveats": CAVEAT,
                 "comment": "daily steps; fluxes are means over the step, pools the state at its end",
             }
         )

@@ -37,14 +37,16 @@ SITE = "Loobos"
 LATITUDE, LONGITUDE = 52.17, 5.74
 CO2 = 365e-6
 
-CAVEATS = {
+FILE_ATTRIBUTES = {
     "title": "Demonstration weather for the Scots pine site Loobos (NL-Loo), the Netherlands",
     "institution": "measured by the Department of Meteorology, Wageningen Agricultural University",
     "source": "daily record of Wageningen, location Haarweg (51.97 N, 5.67 E, 7 m), from the Python package pcse",
-    "comment": "Measured 23 km south of Loobos, not at the site. The daily record is split into steps of 3 h whose "
-    "daily maximum and minimum temperature, sums of radiation and rain, and means of wind and vapour pressure are "
-    "those of the record; the course within a day is assumed. The record's days are taken as UTC days. No day was "
-    "filled in. There is no air pressure in the record, so there is no specific humidity.",
+    "comment": "The daily record is split into steps of 3 h whose daily maximum and minimum temperature, sums of "
+    "radiation and rain, and means of wind and vapour pressure are those of the record. No day was filled in. There is "
+    "no air pressure in the record, so there is no specific humidity.",
+    # One a line, each short: the executor repeats them wherever results are shown.
+    "caveats": "Weather of Wageningen, 23 km south of Loobos, not of the site itself.\n"
+    "Weather within a day is assumed (only daily values were measured), and the record's days are taken as UTC days.",
     "Conventions": "CF-1.8",
 }
 
@@ -121,7 +123,7 @@ def write_met(days: Sequence[WeatherDay], directory: Path) -> Path:
     year = days[0].day.year
     path = directory / f"{SITE}.{year}.nc"
     with renamed_into_place(path) as temporary, Dataset(temporary, "w", format="NETCDF3_CLASSIC") as dataset:
-        dataset.setncatts(CAVEATS)
+        dataset.setncatts(FILE_ATTRIBUTES)
         for name, size in (("latitude", 1), ("longitude", 1), ("time", None), ("nv", 2)):
             dataset.createDimension(name, size)
         _variable(dataset, "latitude", ("latitude",), units="degrees_north")[:] = LATITUDE

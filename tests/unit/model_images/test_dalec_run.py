@@ -105,6 +105,7 @@ def test_a_whole_run_as_a_command(config: dict[str, Any], tmp_path: Path, weathe
         with Dataset(outdir / f"{year}.nc") as nc:
             assert {n for n, v in nc.variables.items() if v.ndim == 3} == PECAN_DALEC_VARIABLES
             assert nc.dimensions["time"].isunlimited()
+            assert "not calibrated here and not spun up" in nc.caveats
             time = nc.variables["time"]
             assert (time.units, time.calendar, time.bounds) == (
                 f"days since {year}-01-01 00:00:00", "standard", "time_bounds",

@@ -126,7 +126,8 @@ def test_demo_weather_makes_years_that_the_model_reads_and_is_safe_to_repeat(tmp
     with Dataset(out / "Loobos.1996.nc") as met:
         assert met.variables["time"].size == 366 * 8
         assert met.variables["air_temperature"].units == "K"
-        assert "not at the site" in met.comment
+        assert "not of the site itself" in met.caveats
+        assert all(len(line) <= 200 for line in met.caveats.splitlines())
     drivers = read_drivers(str(out / "Loobos"), date(1996, 1, 1), date(1997, 12, 31))
     wanted = read_year(record, 1996) + read_year(record, 1997)
     assert [d.day for d in drivers] == [date(1996, 1, 1) + timedelta(days=n) for n in range(731)]
