@@ -85,7 +85,7 @@ class Queues:
     _database: Database
 
     def backlogs(self, queue: str) -> list[Backlog]:
-        """Workflows that could publish on this queue, oldest first: neither suspended nor cancelled, with planned runs."""
+        """Workflows with planned runs on this queue, neither suspended nor cancelled; oldest first."""
         with self._database.transaction() as cursor:
             cursor.execute(_BACKLOGS, (queue,))
             return [Backlog(*row) for row in cursor]

@@ -157,7 +157,7 @@ class Workflows:
             return True
 
     def report_analysis(self, workflow_id: int, results: Mapping[str, Any]) -> None:
-        """Marks the workflow as analysed and keeps its headline numbers: finite numbers and text, at most 8 KiB of JSON."""
+        """Sets analysed_at and keeps its headline numbers: finite numbers and text, 8 KiB of JSON at most."""
         try:
             text = json.dumps(results, allow_nan=False)
         except (TypeError, ValueError) as error:
