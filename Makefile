@@ -1,0 +1,95 @@
+# Everything the project does, by name. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+NAMESPACE ?= pecan-system
+
+.PHONY: help
+help: ## Explain every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml
+	@hack/venv $(VENV) $(PYTHON)
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.ready ## Make the Python environment for development in .venv
+
+.PHONY: demo
+demo: ## Run a real 100-member DALEC ensemble on a real cluster and show its results
+	@hack/demo
+
+.PHONY: test
+test: check unit chart e2e ## Everything that guards a change: check, unit, chart and e2e tests
+
+.PHONY: test-full
+test-full: check unit services chart e2e-full cluster-test ## test, and what takes too long for it
+
+.PHONY: check
+check: venv ## Lint, types, architecture, CRD drift, chart lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/mypy --python-version 3.9 model-images/base/worker.py
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m pecan_operator.api.crdgen --check crds/
+	@hack/helm lint --quiet charts/pecan-operator
+
+.PHONY: unit
+unit: venv ## Unit tests: every decision, no cluster
+	@$(PYTEST) -q tests/unit
+
+.PHONY: services
+services: venv ## Tests of worker, broker client and ledger on a RabbitMQ and a PostgreSQL of their own
+	@$(PYTEST) -q tests/broker tests/database
+
+.PHONY: chart
+chart: venv ## Tests of the rendered chart
+	@$(PYTEST) -q tests/chart
+
+.PHONY: crds
+crds: venv ## Generate crds/ from the models in operator/pecan_operator/api
+	@$(BIN)/python -m pecan_operator.api.crdgen crds/
+
+.PHONY: format
+format: venv ## Format the Python sources
+	@$(BIN)/ruff check --fix -q . || true
+	@$(BIN)/ruff format -q .
+
+.PHONY: cluster
+cluster: ## Bring up a Kubernetes cluster: the current one if named, kind, or a local one
+	@hack/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Take down what `make cluster` brought up
+	@hack/cluster down
+
+.PHONY: images
+images: ## Build our images
+	@hack/images build
+
+.PHONY: install
+install: cluster images ## Install the operator into the cluster
+	@hack/images load
+	@hack/install $(NAMESPACE)
+
+.PHONY: e2e
+e2e: venv install ## Tests on the real cluster
+	@$(PYTEST) -q tests/e2e -m "not full and not cluster_lifecycle"
+
+.PHONY: e2e-full
+e2e-full: venv install ## All tests on the real cluster, the long ones too
+	@$(PYTEST) -q tests/e2e -m "not cluster_lifecycle"
+
+.PHONY: cluster-test
+cluster-test: venv ## Start, kill and stop a local cluster of its own
+	@$(PYTEST) -q tests/e2e -m cluster_lifecycle
+
+.PHONY: clean
+clean: ## Remove what was built into this tree
+	@rm -rf $(VENV) .build results
