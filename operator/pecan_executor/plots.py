@@ -5,8 +5,10 @@ Colours are Okabe and Ito's, which stay apart for colour-blind readers and in gr
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -39,11 +41,13 @@ _CAVEAT_WIDTH = 170
 
 @dataclass(frozen=True)
 class Bins:
-    """Spans of days over which members are averaged before quantiles are taken; `middles` in matplotlib's days."""
+    """Spans of days over which members are averaged before quantiles are taken; times in matplotlib's days."""
 
     name: str
     slices: tuple[slice, ...]
     middles: NDArray[np.float64]
+    first: float
+    end: float
 
 
 def bins_of(period: Period) -> Bins:
@@ -57,8 +61,8 @@ def bins_of(period: Period) -> Bins:
         inner = [(day - period.first).days for day in starts if period.first < day <= period.last]
         edges, name = [0, *inner, period.days], "monthly"
     slices = tuple(slice(start, stop) for start, stop in pairwise(edges))
-    middles = (np.array(edges[:-1]) + np.array(edges[1:])) / 2
-    return Bins(name, slices, middles + np.asarray(date2num(period.first)))  # type: ignore[no-untyped-call]
+    days = np.array(edges) + float(date2num(period.first))  # type: ignore[no-untyped-call]
+    return Bins(name, slices, (days[:-1] + days[1:]) / 2, days[0], days[-1])
 
 
 def binned(daily: NDArray[np.floating], bins: Bins, columns: slice) -> NDArray[np.float64]:
@@ -105,7 +109,7 @@ def _draw_series(axes: Axes, subject: Subject, drawn: Statistics, bins: Bins) ->
     locator: Any = AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
-    axes.set_xlim(bins.middles[0], bins.middles[-1])
+    axes.set_xlim(bins.first, bins.end)
     axes.set_ylabel(f"{variable.name} ({_pretty(shown.daily_units)})" + _direction(variable.name))
     # headroom for the legend, so that it covers no data
     bottom, top = axes.get_ylim()
@@ -116,17 +120,18 @@ def _draw_series(axes: Axes, subject: Subject, drawn: Statistics, bins: Bins) ->
 def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
     variable, shown, period = subject.variable, subject.shown, subject.period
     values = result.yearly.mean(axis=1)
-    axes.hist(values, bins=_histogram_edges(values), color=_BLUE, alpha=0.6, edgecolor="white", linewidth=0.6)
-    axes.axvline(
-        float(np.median(values)), color="black", linewidth=1.1, label=f"median {_short(float(np.median(values)))}"
+    counts, _, _ = axes.hist(
+        values, bins=_histogram_edges(values), color=_BLUE, alpha=0.6, edgecolor="white", linewidth=0.6
     )
+    top = float(np.max(counts)) * 1.05
+    low, middle, high = np.quantile(values, (0.025, 0.5, 0.975))
+    shortly = _rounding(high - low)
+    axes.vlines(middle, 0, top, color="black", linewidth=1.1, label=f"median {shortly(middle)}")
     if len(values) > 1:
-        low, high = np.quantile(values, (0.025, 0.975))
-        label = f"95 %: {_short(low)} to {_short(high)}"
-        for number, edge in enumerate((low, high)):
-            axes.axvline(edge, color=_ORANGE, linewidth=1.1, linestyle="--", label=None if number else label)
+        label = f"95 %: {shortly(low)} to {shortly(high)}"
+        axes.vlines([low, high], 0, top, color=_ORANGE, linewidth=1.1, linestyle="--", label=label)
     if values.min() < 0 < values.max():
-        axes.axvline(0, color=_GREY, linewidth=0.7)
+        axes.vlines(0, 0, top, color=_GREY, linewidth=0.7)
     first, last = period.years[0], period.years[-1]
     years = f"{first}" if first == last else f"mean of {first}–{last}"
     axes.set_xlabel(f"{variable.name} ({_pretty(shown.yearly_units)})")
@@ -134,7 +139,8 @@ def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_title(f"Yearly value, {years}", color=_GREY)
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)
+    # headroom for the legend, so that it covers no data
+    axes.set_ylim(0, top * 1.25)
     axes.legend(loc="upper center", handlelength=1.4)
 
 
@@ -145,8 +151,10 @@ def _histogram_edges(values: NDArray[np.float64]) -> int | list[float]:
     return edges if 5 <= len(edges) <= 41 else int(np.clip(len(edges) - 1, 5, 40))
 
 
-def _short(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _rounding(spread: float) -> Callable[[float], str]:
+    """How to write values that lie `spread` apart: with three digits of the spread, and a true minus sign."""
+    digits = min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread > 0 else 3
+    return lambda value: f"{value:.{digits}f}".replace("-", "−")
 
 
 def _pretty(units: str) -> str:
