@@ -22,7 +22,7 @@ def database_manifests(platform: Platform, kept: Kept) -> list[Manifest]:
             {"name": "PGHOST", "value": platform.host(postgres.COMPONENT)},
             {"name": "PGPORT", "value": str(postgres.PORT)},
             {"name": "PGUSER", "value": postgres.SUPERUSER},
-            {"name": "PGDATABASE", "value": postgres.SUPERUSER},
+            {"name": "PGDATABASE", "value": postgres.DATABASE},
             secret_variable("PGPASSWORD", platform.child(postgres.COMPONENT), "password"),
             secret_variable("BETY_PASSWORD", platform.child("bety"), "PGPASSWORD"),
             secret_variable("LEDGER_PASSWORD", platform.child("ledger"), "PGPASSWORD"),
