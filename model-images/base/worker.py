@@ -772,10 +772,13 @@ class Session:
         self._work.add_on_return_callback(lambda _, __, properties, ___: self._returned.add(properties.message_id))
         await self._reply(partial(self._work.confirm_delivery, self._on_confirm))
         await self._reply(self._work.basic_qos, prefetch_count=1)
-        for queue in (self._queue, EVENTS_QUEUE):
-            await self._reply(self._work.queue_declare, queue=queue, durable=True)
-        for exchange in (HEARTBEAT_EXCHANGE, CONTROL_EXCHANGE):
-            await self._reply(self._side.exchange_declare, exchange=exchange, exchange_type="fanout", durable=True)
+        await self._reply(self._work.queue_declare, queue=self._queue, durable=True)
+        await self._reply(
+            self._side.exchange_declare, exchange=HEARTBEAT_EXCHANGE, exchange_type="fanout", durable=True
+        )
+        # These two are the operator's: a worker may only see whether they are there.
+        await self._reply(self._work.queue_declare, queue=EVENTS_QUEUE, passive=True)
+        await self._reply(self._side.exchange_declare, exchange=CONTROL_EXCHANGE, passive=True)
         control = (await self._reply(self._side.queue_declare, queue="", exclusive=True)).method.queue
         await self._reply(self._side.queue_bind, queue=control, exchange=CONTROL_EXCHANGE)
         await self._reply(
@@ -823,11 +826,10 @@ class Session:
         return answer
 
     async def confirm_event(self, event: Mapping[str, Any]) -> None:
-        """Sends an event until the broker has it in a queue. Raises Disconnected."""
-        while not await self._or_closed(self.publish_event(event)):
-            log("event refused by the broker", queue=EVENTS_QUEUE)
-            await first_of(self.closed, timeout=1)
-            await self._reply(self._work.queue_declare, queue=EVENTS_QUEUE, durable=True)
+        """Sends an event and waits until the broker has it in a queue. Raises Disconnected, also when it refuses."""
+        if not await self._or_closed(self.publish_event(event)):
+            self._end(f"the broker did not take an event into {EVENTS_QUEUE}")
+            raise Disconnected
 
     def announce(self, heartbeat: bytes) -> None:
         if self._side is not None and not self.closed.done():
@@ -997,12 +999,21 @@ class Worker:
             delivery.recall()
 
     def _on_control(self, body: bytes) -> None:
-        """Obeys `cancel` of a workflow and `release` of this queue or all; anything else is for other workers."""
+        """Obeys `cancel` of a workflow, `release` of this queue or all, and `report`; ignores anything else."""
         command = parse_object(body) or {}
         if command.get("command") == "cancel" and isinstance(command.get("workflow"), str):
             self._cancel(command["workflow"])
         elif command.get("command") == "release" and command.get("queue") in (None, self._queue):
             self._release()
+        elif command.get("command") == "report":
+            self._report()
+
+    def _report(self) -> None:
+        """Tells again what it does, for an operator that may have missed it."""
+        if self._running is not None:
+            self._tell_started(self._running)
+        elif self._session is not None and self._session.is_subscribed and not self._serving:
+            self._session.publish_event(self._event("ready"))
 
     def _cancel(self, workflow: str) -> None:
         self._cancelled[workflow] = None

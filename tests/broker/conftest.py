@@ -20,9 +20,11 @@ from typing import Any
 import pika
 import pytest
 
+from pecan_operator.core.platform.rabbitmq import VHOST, WORKER_USER
+from pecan_operator.core.platform.rabbitmq import definitions as platform_definitions
+
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 PASSWORD = "broker-test"
-VHOST = "pecan"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,12 +49,12 @@ def wait_until(condition: Callable[[], object], seconds: float = 10, what: str =
 
 @dataclass(frozen=True)
 class Rabbit:
-    """Where the server listens; user `pecan-operator` may do all, `worker` is what a worker pod gets."""
+    """Where the server listens; its users are the platform's, and `test`."""
 
     port: int
     management_port: int
 
-    def uri(self, user: str = "pecan-operator", port: int | None = None) -> str:
+    def uri(self, user: str = "test", port: int | None = None) -> str:
         return f"amqp://{user}:{PASSWORD}@127.0.0.1:{port or self.port}/{VHOST}"
 
     @property
@@ -62,7 +64,7 @@ class Rabbit:
     def api(self, method: str, path: str, body: object = None) -> object:
         """Calls the management API; None for an empty answer."""
         manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-        manager.add_password(None, self.management_uri, "pecan-operator", PASSWORD)
+        manager.add_password(None, self.management_uri, "test", PASSWORD)
         opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.management_uri}/api/{path}", data=data, method=method)
@@ -72,18 +74,14 @@ class Rabbit:
         return json.loads(content) if content else None
 
 
-def definitions() -> dict[str, object]:
-    """The vhost with quorum as default queue type; a server too old for that makes classic queues."""
-    users = [
-        {"name": "pecan-operator", "password": PASSWORD, "tags": "administrator"},
-        {"name": "worker", "password": PASSWORD, "tags": "management"},
-    ]
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    return {
-        "vhosts": [{"name": VHOST, "default_queue_type": "quorum", "metadata": {"default_queue_type": "quorum"}}],
-        "users": users,
-        "permissions": [{"user": user["name"], "vhost": VHOST, **everything} for user in users],
-    }
+def definitions() -> dict[str, Any]:
+    """What the platform's own server loads, and a user that may do what a test needs besides."""
+    content = platform_definitions(PASSWORD, PASSWORD)
+    # 3.10, Debian 12's, takes no negative limit; nothing here is delivered that often.
+    content["policies"] = [policy for policy in content["policies"] if policy["definition"].get("delivery-limit") != -1]
+    content["users"].append({"name": "test", "password": PASSWORD, "tags": "administrator"})
+    content["permissions"].append({"user": "test", "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"})
+    return content
 
 
 @contextmanager
@@ -254,7 +252,7 @@ class Model:
             [sys.executable, str(WORKER)],
             {
                 "PATH": os.environ["PATH"],
-                "RABBITMQ_URI": self.rabbit.uri("worker", port),
+                "RABBITMQ_URI": self.rabbit.uri(WORKER_USER, port),
                 "PECAN_WORKER": name,
                 "PECAN_DATA": str(self.data),
                 "PECAN_MODEL_INFO": str(self.model_info),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import Any
 
 OUTPUT = 'echo data > "$OUT/2001.nc"'
