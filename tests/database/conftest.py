@@ -9,9 +9,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg2
@@ -22,6 +22,7 @@ from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.database.job import prepare
 from pecan_operator.database.settings import JobSettings
+from pecan_operator.records import RunChange, RunKey, RunPlan, RunState, WorkflowRequest, WorkflowRow
 
 SUPERUSER_PASSWORD = "superSecret1superSecret1superSec"
 BETY_PASSWORD = "betySecret2betySecret2betySecret"
@@ -177,3 +178,78 @@ def model_id(ledger_database: Database) -> int:
     return Bety(ledger_database).register_model(
         hostname="docker", model_type="DALEC", name="DALEC", revision="ev", binary="/work/run"
     )
+
+
+@pytest.fixture
+def request_for(model_id: int) -> Callable[..., WorkflowRequest]:
+    """`request_for(uid, **changed)`."""
+
+    def make(uid: str, **changed: object) -> WorkflowRequest:
+        plain = WorkflowRequest(
+            uid=uid,
+            namespace="pecan",
+            name=f"workflow-{uid}",
+            model_id=model_id,
+            queue="DALEC_ev",
+            hostname="docker",
+            start_date="1997-01-01",
+            end_date="1999-12-31",
+            params={},
+            notes="",
+            priority=0,
+            max_parallel=None,
+            max_attempts=3,
+            stop_on_error=False,
+            suspended=False,
+            folder_policy="Retain",
+        )
+        return replace(plain, **changed)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def plans() -> Callable[[WorkflowRow, int], list[RunPlan]]:
+    """`plans(workflow, count)`: runs `0`, `1`, ..."""
+
+    def make(workflow: WorkflowRow, count: int) -> list[RunPlan]:
+        return [
+            RunPlan(
+                run_id=str(number),
+                folder=f"{workflow.folder}/run/{number}",
+                outdir=f"{workflow.folder}/out/{number}",
+                expect=("1997.nc", "1998.nc"),
+                run_type="ensemble",
+                site_id="772",
+                site_name="Loobos",
+                member=number + 1,
+            )
+            for number in range(count)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def write(ledger: Ledger, ledger_database: Database) -> Callable[..., None]:
+    """`write(key, state, attempt=1, **columns)`."""
+
+    def make(key: RunKey, state: RunState, attempt: int = 1, **columns: object) -> None:
+        with ledger_database.transaction() as cursor:
+            ledger.write_runs(cursor, [RunChange(key, state, attempt, **columns)])  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def bety_run(bety_database: Database, model_id: int) -> Callable[[WorkflowRow], int]:
+    """`bety_run(workflow)`: id of a new row of BETY's runs."""
+
+    def make(workflow: WorkflowRow) -> int:
+        bety = Bety(bety_database)
+        site = bety.site(name="Loobos", lat=52.17, lon=5.74)
+        ensemble = bety.ensemble(workflow_id=workflow.workflow_id, runtype="ensemble")
+        [run_id] = bety.runs(ensemble, model_id, [(site, "1997-01-01", "1999-12-31", "ensemble=1", "")])
+        return run_id
+
+    return make

@@ -30,7 +30,7 @@ ORDER BY workflow_id
 _COUNTS = """
 WITH open AS ({open}), recent AS (
   SELECT queue, count(*) AS recent FROM pecan_operator.run
-  WHERE recorded_at > clock_timestamp() - interval '0.5 s' AND {where} GROUP BY queue
+  WHERE recorded_at > now() - interval '0.5 s' AND {where} GROUP BY queue
 ), outstanding AS (
   SELECT open.queue,
     sum(CASE WHEN suspended OR cancelled_at IS NOT NULL OR finished_at IS NOT NULL THEN 0
@@ -62,14 +62,16 @@ UPDATE pecan_operator.run SET state = 'queued', published_at = now()
 FROM chosen WHERE run.workflow_id = chosen.workflow_id AND run.run_id = chosen.run_id
 """
 
+_HOLD_QUEUED = """
+SELECT 1 FROM pecan_operator.workflow
+WHERE workflow_id IN (SELECT workflow_id FROM pecan_operator.run WHERE state = 'queued' AND {where})
+ORDER BY workflow_id FOR SHARE
+"""
+
 _REQUEUE = """
-WITH held AS (
-  SELECT workflow_id, cancelled_at FROM pecan_operator.workflow
-  WHERE workflow_id IN (SELECT workflow_id FROM pecan_operator.run WHERE state = 'queued' AND {where})
-  ORDER BY workflow_id FOR SHARE
-), chosen AS (
-  SELECT run.workflow_id, run.run_id, held.cancelled_at
-  FROM pecan_operator.run JOIN held USING (workflow_id)
+WITH chosen AS (
+  SELECT run.workflow_id, run.run_id, cancelled_at
+  FROM pecan_operator.run JOIN pecan_operator.workflow USING (workflow_id)
   WHERE state = 'queued' AND {where} ORDER BY run.workflow_id, run.run_id FOR UPDATE OF run
 )
 UPDATE pecan_operator.run SET
@@ -132,8 +134,10 @@ class Queues:
         Runs of cancelled workflows are cancelled instead.
         """
         where = "true" if queues is None else "run.queue = ANY(%(queues)s)"
+        values = {"queues": None if queues is None else list(queues)}
         with self._database.transaction() as cursor:
-            cursor.execute(_REQUEUE.format(where=where), {"queues": None if queues is None else list(queues)})
+            cursor.execute(_HOLD_QUEUED.format(where=where), values)
+            cursor.execute(_REQUEUE.format(where=where), values)
             return cursor.rowcount
 
     def cancelling(self) -> list[int]:
