@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from kubernetes import config
 from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 
 from pecan_operator.api.crdgen import crds as crd_manifests
 
@@ -84,7 +86,8 @@ def make_namespace(kube: DynamicClient) -> Iterator[Callable[[], str]]:
 
     yield make
     for name in made:
-        namespaces.delete(name=name)
+        with contextlib.suppress(NotFoundError):
+            namespaces.delete(name=name)
 
 
 @pytest.fixture

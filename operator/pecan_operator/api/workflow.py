@@ -266,7 +266,7 @@ class WorkflowSpec(
     delete_raw: Annotated[bool, Fixed] = False
     """True: a run's raw model output is removed once its standard output is written."""
     priority: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Weight among the workflows of a model: one of priority p gets 1 + p runs for every run of one of priority 0."""
+    """Share among the workflows of a model: one of priority p has 1 + p runs in hand for every run of one of priority 0."""
     max_parallel: Annotated[int, Field(ge=1, le=MOST_RUNS)] | None = None
     """Most runs that are queued or running at a time; left out, no limit."""
     retry: Retry = Retry()
@@ -314,12 +314,23 @@ class RunNumbers(Status):
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
+WorkflowPhase = Literal[
+    "Pending",
+    "Preparing",
+    "Running",
+    "Suspended",
+    "Analysing",
+    "Cancelling",
+    "Succeeded",
+    "Failed",
+    "Cancelled",
+]
+
+
 class WorkflowStatus(Status):
     """How far the workflow is. Counts, never lists: small for an ensemble of any size."""
 
-    phase: (
-        Literal["Pending", "Preparing", "Running", "Analysing", "Succeeded", "Failed", "Cancelled", "Suspended"] | None
-    ) = None
+    phase: WorkflowPhase | None = None
     """One word for people; programs read the conditions."""
     observed_generation: Bound | None = None
     """The metadata.generation that this status is about."""
@@ -338,7 +349,7 @@ class WorkflowStatus(Status):
     results: Annotated[dict[str, Any], Extra({"x-kubernetes-preserve-unknown-fields": True})] | None = None
     """Headline numbers of the analysis, as the executor reports them."""
     conditions: Conditions = ()
-    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded and Analysed."""
+    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed and ModelReady."""
 
 
 class PecanWorkflow(Resource):
