@@ -37,7 +37,7 @@ check: venv ## Lint, types, architecture, CRD drift, chart lint
 	@$(BIN)/mypy
 	@$(BIN)/mypy --python-version 3.9 model-images/base/worker.py
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(BIN)/python -m pecan_operator.api.crdgen --check crds/
+	@$(BIN)/python -m pecan_operator.api.crdgen --check --reference docs/reference.md crds/
 	@hack/helm lint --quiet charts/pecan-operator
 
 .PHONY: unit
@@ -53,8 +53,8 @@ chart: venv ## Tests of the rendered chart
 	@$(PYTEST) -q tests/chart
 
 .PHONY: crds
-crds: venv ## Generate crds/ from the models in operator/pecan_operator/api
-	@$(BIN)/python -m pecan_operator.api.crdgen crds/
+crds: venv ## Generate crds/ and docs/reference.md from the models in operator/pecan_operator/api
+	@$(BIN)/python -m pecan_operator.api.crdgen --reference docs/reference.md crds/
 
 .PHONY: format
 format: venv ## Format the Python sources

@@ -12,6 +12,7 @@ import yaml
 from pecan_operator.api.base import GROUP, VERSION, Column, Resource
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.platform import PecanPlatform
+from pecan_operator.api.reference import reference
 from pecan_operator.api.schema import structural_schema
 from pecan_operator.api.workflow import PecanWorkflow
 
@@ -92,33 +93,35 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def rendered() -> dict[str, str]:
-    """The YAML text of every CustomResourceDefinition, by file name."""
-    return {
-        f"{manifest['metadata']['name']}.yaml": _HEADER
+def rendered(folder: Path, page: Path | None) -> dict[Path, str]:
+    """The text of every generated file."""
+    manifests = crds()
+    files = {
+        folder / f"{manifest['metadata']['name']}.yaml": _HEADER
         + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-        for manifest in crds()
+        for manifest in manifests
     }
+    return files if page is None else {**files, page: reference(manifests)}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Writes the files, or with --check compares them. Exit code 1: a file is out of date."""
     parser = argparse.ArgumentParser(prog="crdgen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of date")
+    parser.add_argument("--reference", type=Path, help="page of documentation to write as well")
     parser.add_argument("folder", type=Path, help="folder of the CustomResourceDefinitions")
     options = parser.parse_args(arguments)
-    stale = []
-    for name, text in rendered().items():
-        path = options.folder / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale.append(name)
-        if not options.check:
-            options.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+    files = rendered(options.folder, options.reference)
+    stale = {
+        path: text for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
     if options.check and stale:
-        sys.stderr.write(f"out of date: {', '.join(stale)}. Run `make crds` and commit the result\n")
+        names = ", ".join(path.name for path in stale)
+        sys.stderr.write(f"out of date: {names}. Run `make crds` and commit the result\n")
         return 1
+    for path, text in stale.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

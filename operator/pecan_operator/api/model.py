@@ -214,7 +214,7 @@ class ModelStatus(Status):
 
 
 class PecanModel(Resource):
-    """A model at a revision: registered in BETY, served by workers that follow the work. One a queue."""
+    """A model at a revision: registered in BETY, served by workers that follow the work. One per queue."""
 
     definition: ClassVar[Definition] = Definition(
         plural="pecanmodels",

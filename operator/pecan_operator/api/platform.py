@@ -100,6 +100,13 @@ class ServiceVolume(ApiModel):
     """Size of the claim."""
 
 
+class BrokerVolume(ServiceVolume):
+    """The volume of the broker, which holds messages only as long as runs wait."""
+
+    size: StorageSize = "5Gi"
+    """Size of the claim."""
+
+
 _SERVICE_RESOURCES = Resources(requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "1Gi"})
 
 
@@ -122,7 +129,7 @@ class RabbitMQ(ApiModel):
     operator's default."""
     resources: Resources = _SERVICE_RESOURCES
     """Compute resources of the broker."""
-    storage: Annotated[ServiceVolume, immutable(f"rabbitmq.storage {_VOLUME_STAYS}")] = ServiceVolume(size="5Gi")
+    storage: Annotated[BrokerVolume, immutable(f"rabbitmq.storage {_VOLUME_STAYS}")] = BrokerVolume()
     """The volume of the broker."""
 
 
@@ -171,7 +178,7 @@ class PlatformStatus(Status):
 
 
 class PecanPlatform(Resource):
-    """The shared services of a namespace: PostGIS, RabbitMQ, the BETY database and the data volume. One a namespace."""
+    """The shared services of a namespace: PostGIS, RabbitMQ, the BETY database and the data volume. One per namespace."""
 
     definition: ClassVar[Definition] = Definition(
         plural="pecanplatforms",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pecan_operator.api import crdgen
 from pecan_operator.api.base import ApiModel, NoSchemaDefault, immutable, rule, rules
+from pecan_operator.api.reference import reference
 from pecan_operator.api.schema import structural_schema
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -96,7 +97,7 @@ def test_defaults_are_valid_and_full() -> None:
 
 
 def test_the_files_are_what_the_models_say() -> None:
-    assert crdgen.main(["--check", str(ROOT / "crds")]) == 0
+    assert crdgen.main(["--check", "--reference", str(ROOT / "docs" / "reference.md"), str(ROOT / "crds")]) == 0
 
 
 def test_check_finds_a_stale_file_and_writing_repairs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,3 +165,17 @@ def test_a_field_without_description_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"Silent.a has no description"):
         structural_schema(Silent)
+
+
+def test_the_reference_names_every_field_what_is_required_and_what_cannot_be_changed() -> None:
+    page = reference(crdgen.crds())
+    assert "| **sites[].lat** | number, -90 to 90 |" in page
+    assert "| **modelRef** † |" in page
+    assert "| stopOnError † |" in page
+    assert "| cancel |" in page
+    assert '| rabbitmq.storage.size | string | `"5Gi"` |' in page
+    assert "| scaling.maxReplicas | integer, 1 to 10000 | `10` |" in page
+    assert "- `spec.scaling.minReplicas`: minReplicas must not be greater than maxReplicas" in page
+    for path, schema in NODES:
+        for name in schema.get("properties", {}) if path.count(".") > 0 else ():
+            assert name in page
