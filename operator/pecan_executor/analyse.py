@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -97,9 +97,9 @@ def _met_caveats(settings: Settings) -> Iterator[str]:
     """What the weather files say against themselves, in their global attribute `caveats`."""
     for prefix in settings.inputs["met"].paths:
         for path in (Path(prefix), Path(f"{prefix}.{settings.start_date.year}.nc")):
-            if path.is_file():
-                with Dataset(path) as dataset:
-                    yield from (line.strip() for line in getattr(dataset, "caveats", "").splitlines() if line.strip())
+            # weather that is gone or not netCDF has no caveats to tell
+            with suppress(OSError), Dataset(path) as dataset:
+                yield from (line.strip() for line in getattr(dataset, "caveats", "").splitlines() if line.strip())
 
 
 def _write_members(path: Path, plans: Sequence[RunPlan], left_out: Sequence[LeftOut]) -> None:

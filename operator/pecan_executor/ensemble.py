@@ -53,15 +53,12 @@ class Period:
 
 
 def member_array(members: int, days: int, directory: Path) -> NDArray[np.float32]:
-    """Room for the daily values of all members (NaN); beyond IN_MEMORY_BYTES in an unnamed file in `directory`, so that
-    memory stays bounded for an ensemble of any size."""
-    size = members * days * 4
-    if size <= IN_MEMORY_BYTES:
-        return np.full((members, days), np.nan, dtype=np.float32)
+    """Zeros for the daily values of all members; beyond IN_MEMORY_BYTES in an unnamed file in `directory`, so that memory
+    stays bounded for an ensemble of any size."""
+    if members * days * np.dtype(np.float32).itemsize <= IN_MEMORY_BYTES:
+        return np.zeros((members, days), dtype=np.float32)
     with TemporaryFile(dir=directory) as file:
-        array = np.memmap(file, dtype=np.float32, mode="w+", shape=(members, days))
-    array[...] = np.nan
-    return array
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=(members, days))
 
 
 def summarise(columns: int, members: int, values: Callable[[slice], NDArray[np.floating]]) -> Statistics:

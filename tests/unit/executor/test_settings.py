@@ -1,0 +1,107 @@
+"""Wrong pecan.xml is refused with a sentence that names the node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pecan_executor.settings import parse, read
+from pecan_operator.core.pecanxml import Prior
+from pecan_operator.errors import UserError
+
+GOOD = """
+<pecan>
+  <info><notes>ignored, as PEcAn does</notes></info>
+  <outdir>/data/workflows/PEcAn_1</outdir>
+  <pfts><pft>
+    <name> conifer </name>
+    <constants><leaf_carbon_content>0.06</leaf_carbon_content></constants>
+    <priors><prior><trait>SLA</trait><distn>unif</distn><parama>10</parama><paramb>20</paramb></prior></priors>
+  </pft></pfts>
+  <ensemble><size>3</size><variable>GPP</variable><start.year>1997</start.year><end.year>1998</end.year></ensemble>
+  <model><id>2</id><type>DALEC</type><revision>ev</revision><binary>/work/run</binary></model>
+  <run>
+    <site><id>772</id><name>Niwot</name><lat>40.03</lat><lon>-105.55</lon></site>
+    <inputs><met><path>/data/met/a</path></met></inputs>
+    <start.date>1997/01/01</start.date><end.date>1998/12/31</end.date>
+  </run>
+  <host><name>docker</name><rabbitmq><queue>DALEC_ev</queue></rabbitmq></host>
+  <workflow><id>1</id></workflow>
+</pecan>
+"""
+
+
+def test_reads_settings_as_pecan_users_write_them() -> None:
+    settings = parse(GOOD)
+    assert settings.pfts[0].name == "conifer"
+    assert settings.pfts[0].priors == {"SLA": Prior("unif", 10.0, 20.0)}
+    assert settings.start_date.isoformat() == "1997-01-01"
+    assert settings.inputs["met"].method == "sampling"
+    assert settings.stop_on_error is False
+
+
+def test_one_member_stops_on_error_unless_it_says_otherwise() -> None:
+    one = GOOD.replace("<size>3</size>", "<size>1</size>")
+    assert parse(one).stop_on_error is True
+    assert parse(one.replace("</run>", "<stop_on_error>FALSE</stop_on_error></run>")).stop_on_error is False
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("</pecan>", "", "not well-formed"),
+        ("<pecan>", '<!DOCTYPE p [<!ENTITY e "x">]><pecan>', "entity or a document type"),
+        ("pecan>", "settings>", "starts with <settings>"),
+        ("<size>3</size>", "", "ensemble/size is missing"),
+        ("<size>3</size>", "<size>0</size>", "ensemble/size must be a whole number of at least 1, not '0'"),
+        ("<size>3</size>", "<size>many</size>", "ensemble/size .* not 'many'"),
+        ("<size>3</size>", "<size>3</size><size>4</size>", "ensemble/size is given 2 times"),
+        ("<variable>GPP</variable>", "", "ensemble/variable is missing"),
+        ("<start.year>1997", "<start.year>1999", "start.year 1999 lies outside the run"),
+        ("<start.year>1997", "<start.year>1896", "start.year must be a whole number of at least 1997"),
+        (
+            "<start.year>1997</start.year><end.year>1998",
+            "<start.year>1998</start.year><end.year>1997",
+            "before start.year",
+        ),
+        ("1998/12/31", "1996/12/31", "run/end.date 1996-12-31 is before start.date"),
+        ("1998/12/31", "31.12.1998", "run/end.date must be a day"),
+        ("<lat>40.03", "<lat>140.03", "run/site/lat must be a number from -90 to 90, not '140.03'"),
+        ("<lat>40.03", "<lat>nan", "run/site/lat must be a number"),
+        ("<met><path>/data/met/a</path></met>", "", "run/inputs/met is missing"),
+        ("<path>/data/met/a", "<path>met/a", "inputs/met/path must be an absolute path"),
+        ("<distn>unif", "<distn>uniform", "prior of SLA: distn 'uniform' is not known; use one of unif, norm"),
+        ("<paramb>20</paramb>", "", "of SLA: unif\\(min, max\\) needs paramb"),
+        ("<paramb>20", "<paramb>10", "max of unif\\(min, max\\) must be greater than min"),
+        ("<leaf_carbon_content>0.06", "<leaf_carbon_content>x", "constants/leaf_carbon_content must be a number"),
+        ("</priors>", "</priors><posterior.files>a</posterior.files>", "posterior.files is not supported"),
+        ("<ensemble>", "<sensitivity.analysis/><ensemble>", "sensitivity.analysis is not supported"),
+        ("<ensemble>", "<meta.analysis/><ensemble>", "meta.analysis is not supported"),
+        (
+            "</ensemble>",
+            "<samplingspace><parameters><method>sobol</method></parameters></samplingspace></ensemble>",
+            "samplingspace/parameters/method must be uniform, not 'sobol'",
+        ),
+        ("<workflow><id>1</id></workflow>", "", "pecan/workflow is missing"),
+        ("<binary>/work/run</binary>", "<binary/>", "model/binary is empty"),
+    ],
+)
+def test_refuses_by_node(old: str, new: str, message: str) -> None:
+    wrong = GOOD.strip().replace(old, new)
+    assert wrong != GOOD.strip()
+    with pytest.raises(UserError, match=message):
+        parse(wrong)
+
+
+def test_sites_must_agree_on_dates() -> None:
+    site = GOOD[GOOD.index("<site>") : GOOD.index("</run>")]
+    other = site.replace("772", "773").replace("1998/12/31", "1998/12/30")
+    both = f"<run><settings.1>{site}</settings.1><settings.2>{other}</settings.2></run>"
+    with pytest.raises(UserError, match="different dates"):
+        parse(GOOD[: GOOD.index("<run>")] + both + GOOD[GOOD.index("</run>") + 6 :])
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run the step folder first"):
+        read(tmp_path / "pecan.xml")
