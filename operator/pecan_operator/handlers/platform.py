@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from pecan_operator.api.platform import PecanPlatform
 from pecan_operator.clients.kube import Kube, Manifest
-from pecan_operator.core import labels, names, status
+from pecan_operator.core import labels, status
 from pecan_operator.core.platform import DATA, SERVICES, Kept, Platform, Service, data_claim_name
 from pecan_operator.core.platform.base import PASSWORD_ALPHABET, PASSWORD_LENGTH, decode
 from pecan_operator.core.platform.state import (
@@ -30,6 +30,8 @@ from pecan_operator.settings import Settings
 # Soon enough that a condition tells a fault within ten seconds, also of what no watch shows (events, volumes).
 RETRY_SECONDS = 3.0
 RESYNC_SECONDS = 30.0
+# What every platform goes through while it starts: a condition says so, an event would only alarm.
+PASSING_REASONS = frozenset({"Starting", "VolumeUnbound", WAITING})
 # Kinds of which a platform has children that go with it, in the order in which left-over ones are removed.
 PRUNED_KINDS = (
     ("apps/v1", "StatefulSet"),
@@ -46,22 +48,6 @@ class Result:
 
     ready: bool
     retry_seconds: float
-
-
-@dataclass(frozen=True)
-class Connections:
-    """How to reach the services of a platform, from any namespace."""
-
-    host: str
-    port: int
-    user: str
-    dbname: str
-    amqp_uri: str = field(repr=False)
-    password: str = field(repr=False)
-    management_uri: str
-    management_user: str
-    management_password: str = field(repr=False)
-    vhost: str = "pecan"
 
 
 def reconcile_platform(
@@ -98,27 +84,6 @@ def reconcile_platform(
         phase(ready, (obj.get("status") or {}).get("phase")),
         hostname=resource.spec.hostname,
         dataClaim=data_claim_name(platform),
-    )
-
-
-def platform_connections(kube: Kube, platform: Mapping[str, Any]) -> Connections:
-    """The operator's own connections to a platform's database and broker.
-
-    Raises:
-        NotYet: the platform has not made their Secrets yet.
-    """
-    name, namespace = platform["metadata"]["name"], platform["metadata"]["namespace"]
-    ledger, broker = (_read_secret(kube, namespace, names.child(name, suffix)) for suffix in ("ledger", "rabbitmq"))
-    return Connections(
-        host=ledger["PGHOST"],
-        port=int(ledger["PGPORT"]),
-        user=ledger["PGUSER"],
-        password=ledger["PGPASSWORD"],
-        dbname=ledger["PGDATABASE"],
-        amqp_uri=broker["uri"],
-        management_uri=broker["management-uri"],
-        management_user=broker["username"],
-        management_password=broker["password"],
     )
 
 
@@ -290,13 +255,6 @@ def _age(obj: Mapping[str, Any]) -> tuple[str, str]:
     return obj["metadata"]["creationTimestamp"], obj["metadata"]["uid"]
 
 
-def _read_secret(kube: Kube, namespace: str, name: str) -> Mapping[str, str]:
-    secret = kube.read("v1", "Secret", namespace, name)
-    if secret is None:
-        raise NotYet("PlatformNotReady", f"Secret {name} with the platform's connection does not exist yet")
-    return decode(secret)
-
-
 def _report(
     obj: Mapping[str, Any], kube: Kube, now: datetime, found: Sequence[Condition], phase: str, **more: str
 ) -> Result:
@@ -313,6 +271,6 @@ def _report(
         },
     )
     was = status.find(before, "Ready")
-    if was is not None and was["reason"] != ready.reason and ready.reason != "Starting":
+    if was is not None and was["reason"] != ready.reason and ready.reason not in PASSING_REASONS:
         kube.event(obj, "Normal" if ready.status else "Warning", ready.reason, ready.message)
     return Result(ready.status is True, RESYNC_SECONDS if ready.status else RETRY_SECONDS)

@@ -14,6 +14,7 @@ from pecan_operator.core import labels, names, pods
 from pecan_operator.settings import Images
 
 Manifest = dict[str, Any]
+CONFIG_HASH = f"{labels.GROUP}/config-hash"
 PASSWORD_LENGTH = 32
 # What cannot be misread in a URI, a shell or PEcAn's R code.
 PASSWORD_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -169,7 +170,7 @@ def stateful_set(platform: Platform, component: str, pod: Manifest, config: Any 
             "template": {
                 "metadata": {
                     "labels": labels.for_platform(platform.name, component),
-                    "annotations": {f"{labels.GROUP}/config-hash": short_hash(config)},
+                    **({} if config is None else {"annotations": {CONFIG_HASH: short_hash(config)}}),
                 },
                 "spec": pod,
             },

@@ -89,7 +89,7 @@ def rabbitmq_claim(platform: Platform) -> Manifest:
 
 def rabbitmq_manifests(platform: Platform, kept: Kept) -> list[Manifest]:
     """Configuration, definitions, Service and StatefulSet."""
-    config = {"rabbitmq.conf": RABBITMQ_CONF, "enabled_plugins": "[rabbitmq_management,rabbitmq_prometheus].\n"}
+    config = {"rabbitmq.conf": RABBITMQ_CONF, "enabled_plugins": "[rabbitmq_management].\n"}
     loaded = definitions(kept.secrets[COMPONENT]["password"], kept.secrets["amqp"]["password"])
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": platform.metadata(COMPONENT), "data": config},
@@ -181,7 +181,7 @@ def definitions(operator_password: str, worker_password: str) -> dict[str, Any]:
             {"name": OPERATOR_USER, "tags": ["policymaker"], **_password(operator_password)},
             {"name": WORKER_USER, "tags": ["management"], **_password(worker_password)},
         ],
-        "vhosts": [{"name": VHOST, "default_queue_type": "quorum"}],
+        "vhosts": [{"name": VHOST, "metadata": {"default_queue_type": "quorum"}}],
         "permissions": [
             {"user": OPERATOR_USER, "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"},
             {
