@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -53,5 +54,7 @@ class Pictures:
         bins = self._bins
         drawn = summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
         self._last = ensemble_figure(self._subject, result, drawn, bins)
-        self._pdf.savefig(self._last)
+        # TrueType keeps text as text, which journals ask for
+        with mpl.rc_context({"pdf.fonttype": 42}):
+            self._pdf.savefig(self._last)
         self._pages += 1

@@ -33,7 +33,6 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
-    "pdf.fonttype": 42,
     "legend.frameon": False,
 }
 _CAVEAT_WIDTH = 170
