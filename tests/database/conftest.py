@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -57,7 +58,7 @@ class Server:
         """A bare connection, by default as the superuser."""
         return psycopg2.connect(host=self.host, port=self.port, dbname=dbname, user=user, password=password)
 
-    def database(self, user: str, password: str, dbname: str = "bety", **other: int) -> Database:
+    def database(self, user: str, password: str, dbname: str = "bety", **other: Any) -> Database:
         """The client under test."""
         return Database(host=self.host, port=self.port, user=user, password=password, dbname=dbname, **other)
 
@@ -169,7 +170,9 @@ def ledger(ledger_database: Database) -> Iterator[Ledger]:
     """An empty ledger."""
     yield Ledger(ledger_database)
     with ledger_database.transaction() as cursor:
-        cursor.execute("TRUNCATE pecan_operator.workflow, pecan_operator.run, pecan_operator.setting")
+        cursor.execute(
+            "TRUNCATE pecan_operator.workflow, pecan_operator.run, pecan_operator.tally, pecan_operator.setting"
+        )
 
 
 @pytest.fixture

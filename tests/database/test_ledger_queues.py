@@ -34,7 +34,7 @@ def test_counts_and_backlogs_agree_with_the_rows(ledger, ledger_database, reques
     expected = {queue: Counter() for queue in ("A_1", "B_1")}
     backlogs = {"A_1": [], "B_1": []}
     with ledger_database.transaction() as cursor:
-        cursor.execute("TRUNCATE pecan_operator.workflow, pecan_operator.run")
+        cursor.execute("TRUNCATE pecan_operator.workflow, pecan_operator.run, pecan_operator.tally")
     for number, one in enumerate(described):
         queue, states = one["queue"], one["states"]
         wanted = request_for(

@@ -52,7 +52,7 @@ class Database:
             "keepalives_count": "3",
             "tcp_user_timeout": "20000",
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c TimeZone=UTC"
-            " -c idle_in_transaction_session_timeout=60s",
+            " -c idle_in_transaction_session_timeout=60s -c jit=off -c max_parallel_workers_per_gather=0",
         }
         # Last in, first out, so that a quiet operator keeps to one connection; None is a connection not made yet.
         self._slots: queue.LifoQueue[extensions.connection | None] = queue.LifoQueue()
@@ -64,20 +64,13 @@ class Database:
         """A cursor whose work is committed at the end of the block and rolled back when the block raises."""
         connection = self._take()
         try:
-            try:
-                with connection, connection.cursor() as cursor:
-                    yield cursor
-            except psycopg2.Error as error:
-                if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) and connection.closed:
-                    self._forget_idle()
-                raise self._explain(error) from None
-        except BaseException:
-            if connection.closed:
-                self._slots.put(None)
-            else:
-                self._slots.put(connection)
-            raise
-        self._slots.put(connection)
+            with connection.cursor() as cursor:
+                yield cursor
+            connection.commit()
+        except psycopg2.Error as error:
+            raise self._explain(error) from None
+        finally:
+            self._give_back(connection)
 
     def close(self) -> None:
         """Closes what is idle; a transaction under way ends by itself."""
@@ -98,6 +91,17 @@ class Database:
             self._slots.put(None)
             raise self._explain(error) from None
 
+    def _give_back(self, connection: extensions.connection) -> None:
+        try:
+            connection.rollback()
+        except psycopg2.Error:
+            connection.close()
+        if connection.closed:
+            self._slots.put(None)
+            self._forget_idle()
+        else:
+            self._slots.put(connection)
+
     def _forget_idle(self) -> None:
         """A server that was restarted broke every connection, so none of them is worth a failing try."""
         for _ in range(self._slots.qsize()):
@@ -117,4 +121,4 @@ class Database:
             return UserError("RefusedByDatabase", f"the database at {self._address} refuses a value: {text}")
         if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName)):
             return Unavailable("DatabaseNotPrepared", f"the database at {self._address} lacks tables: {text}")
-        return Unavailable("DatabaseUnavailable", f"PostgreSQL at {self._address} does not do what it is asked: {text}")
+        return Unavailable("DatabaseUnavailable", f"PostgreSQL at {self._address}: {text}")

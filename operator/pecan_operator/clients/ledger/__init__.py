@@ -1,7 +1,8 @@
 """The ledger: the schema `pecan_operator` in database bety, the only truth about workflows and runs.
 
 Every method is one transaction and safe to repeat. Locks are always taken in one order, so that no two transactions
-wait for each other: workflow rows by id, then run rows by (workflow, run id), then BETY's rows.
+wait for each other: workflow rows by id, run rows by (workflow, run id), BETY's rows, tally rows by workflow (which a
+trigger changes at the end of a statement; so a transaction changes runs in one statement, or of one workflow only).
 """
 
 from pecan_operator.clients.database import Database

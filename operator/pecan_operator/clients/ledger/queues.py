@@ -11,32 +11,24 @@ from pecan_operator.records import Backlog, QueueCounts, RunKey, RunMessage
 
 _MARKER = "broker-marker"
 
-_OPEN_BY_WORKFLOW = """
-SELECT queue, workflow_id,
-  count(*) FILTER (WHERE state = 'planned') AS planned,
-  count(*) FILTER (WHERE state = 'queued') AS queued,
-  count(*) FILTER (WHERE state = 'running') AS running
-FROM pecan_operator.run WHERE state IN ('planned', 'queued', 'running') AND {where}
-GROUP BY queue, workflow_id
-"""
-
-_BACKLOGS = f"""
+_BACKLOGS = """
 SELECT workflow_id, planned, queued + running, priority, max_parallel
-FROM ({_OPEN_BY_WORKFLOW.format(where="queue = %s")}) AS open JOIN pecan_operator.workflow USING (workflow_id)
-WHERE planned > 0 AND NOT suspended AND cancelled_at IS NULL AND finished_at IS NULL
+FROM pecan_operator.workflow JOIN pecan_operator.tally USING (workflow_id)
+WHERE queue = %s AND planned > 0 AND NOT suspended AND cancelled_at IS NULL AND finished_at IS NULL
 ORDER BY workflow_id
 """
 
 _COUNTS = """
-WITH open AS ({open}), recent AS (
-  SELECT queue, count(*) AS recent FROM pecan_operator.run
-  WHERE recorded_at > now() - interval '0.5 s' AND {where} GROUP BY queue
-), outstanding AS (
-  SELECT open.queue,
+WITH outstanding AS (
+  SELECT queue,
     sum(CASE WHEN suspended OR cancelled_at IS NOT NULL OR finished_at IS NOT NULL THEN 0
       ELSE greatest(0, least(planned, coalesce(max_parallel - queued - running, planned))) END) AS publishable,
     sum(queued) AS queued, sum(running) AS running
-  FROM open JOIN pecan_operator.workflow USING (workflow_id) GROUP BY open.queue
+  FROM pecan_operator.tally JOIN pecan_operator.workflow USING (workflow_id)
+  WHERE planned + queued + running > 0 AND {where} GROUP BY queue
+), recent AS (
+  SELECT queue, count(*) AS recent FROM pecan_operator.run
+  WHERE recorded_at > now() - interval '0.5 s' AND {where} GROUP BY queue
 )
 SELECT queue, coalesce(publishable, 0)::integer, coalesce(queued, 0)::integer, coalesce(running, 0)::integer,
   coalesce(recent, 0)::integer
@@ -97,7 +89,7 @@ class Queues:
         where = "true" if queues is None else "queue = ANY(%(queues)s)"
         with self._database.transaction() as cursor:
             cursor.execute(
-                _COUNTS.format(open=_OPEN_BY_WORKFLOW.format(where=where), where=where),
+                _COUNTS.format(where=where),
                 {"queues": None if queues is None else list(queues)},
             )
             counts = {queue: QueueCounts(*row) for queue, *row in cursor}
@@ -144,9 +136,9 @@ class Queues:
         """Ids of cancelled workflows that still have open runs."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "SELECT workflow_id FROM pecan_operator.workflow WHERE cancelled_at IS NOT NULL AND finished_at IS NULL"
-                " AND EXISTS (SELECT FROM pecan_operator.run WHERE run.workflow_id = workflow.workflow_id"
-                " AND state IN ('planned', 'queued', 'running')) ORDER BY workflow_id"
+                "SELECT workflow_id FROM pecan_operator.workflow JOIN pecan_operator.tally USING (workflow_id)"
+                " WHERE cancelled_at IS NOT NULL AND finished_at IS NULL AND planned + queued + running > 0"
+                " ORDER BY workflow_id"
             )
             return [workflow_id for (workflow_id,) in cursor]
 

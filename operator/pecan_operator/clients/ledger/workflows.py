@@ -177,16 +177,14 @@ class Workflows:
 
     def counts(self, uids: Sequence[str]) -> dict[str, RunCounts]:
         """Runs by state of each of these workflows; a workflow without runs counts zero."""
-        states: dict[str, dict[str, int]] = {uid: {} for uid in uids}
         with self._database.transaction() as cursor:
             cursor.execute(
-                "SELECT uid, state, count(*) FROM pecan_operator.run JOIN pecan_operator.workflow USING (workflow_id)"
-                " WHERE uid = ANY(%s) GROUP BY uid, state",
+                "SELECT uid, planned, queued, running, succeeded, failed, cancelled"
+                " FROM pecan_operator.workflow JOIN pecan_operator.tally USING (workflow_id) WHERE uid = ANY(%s)",
                 (list(uids),),
             )
-            for uid, state, runs in cursor:
-                states[uid][state] = runs
-        return {uid: RunCounts(**by_state) for uid, by_state in states.items()}
+            found = {uid: RunCounts(*runs) for uid, *runs in cursor}
+        return {uid: found.get(uid, RunCounts()) for uid in uids}
 
     def failures(self, uid: str, limit: int = 5) -> list[FailedRun]:
         """The first given-up runs of a workflow, in run order."""
