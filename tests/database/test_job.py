@@ -247,6 +247,30 @@ def test_migrations_run_once_each_in_order_and_whole(prepared):
             rows(prepared, "DROP TABLE pecan_operator.one; DELETE FROM pecan_operator.migration WHERE version >= 900")
 
 
+def test_a_ledger_with_runs_gets_its_tally(server):
+    """Version 1 of the ledger had no tally."""
+    settings = server.settings("bety_older")
+    prepare(settings)
+    with closing(server.connect("bety_older")) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA pecan_operator CASCADE")
+        assert [step.version for step in apply_migrations(connection, migrations()[:1])] == [1]
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO pecan_operator.workflow (workflow_id, uid, namespace, name, model_id, queue, folder,"
+                " folder_policy, priority, max_attempts, stop_on_error, suspended)"
+                " VALUES (1, 'a', 'x', 'y', 1, 'q', '/data/1', 'Retain', 0, 1, false, false)"
+            )
+            cursor.execute(
+                "INSERT INTO pecan_operator.run (workflow_id, run_id, position, queue, folder, outdir, expect, run_type,"
+                " site_id, site_name, state)"
+                " SELECT 1, n, n, 'q', '', '', '{}', 'ensemble', '', '', (ARRAY['planned', 'failed'])[1 + n % 2]"
+                " FROM generate_series(1, 5) AS n"
+            )
+    prepare(settings)
+    assert rows(server, "SELECT * FROM pecan_operator.tally", dbname="bety_older") == [(1, 2, 0, 0, 0, 3, 0)]
+
+
 def test_waits_in_one_line_and_gives_up_without_the_password(server, caplog):
     absent = server.settings(port=server.port + 1)
     with caplog.at_level(logging.INFO), pytest.raises(Unavailable, match="did not answer in time") as raised:

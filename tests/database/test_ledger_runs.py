@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -202,6 +202,13 @@ def test_everything_at_once_never_deadlocks(ledger, request_for, plans, ledger_d
         thread.join()
     assert failures == []
     assert len(rounds) > 50
+    with ledger_database.transaction() as cursor:
+        cursor.execute("SELECT workflow_id, state, count(*) FROM pecan_operator.run GROUP BY workflow_id, state")
+        counted = {(workflow_id, state): runs for workflow_id, state, runs in cursor}
+    tallied = ledger.counts("abc")
+    assert counted == {
+        (row.workflow_id, state): runs for row in workflows for state, runs in asdict(tallied[row.uid]).items() if runs
+    }
 
 
 def test_running_and_overdue_runs(ledger, workflow, plans, write):
