@@ -22,7 +22,6 @@ PACKAGES = {
     "runc": "runc",
     "/usr/lib/cni/portmap": "containernetworking-plugins",
     "iptables": "iptables",
-    "conntrack": "conntrack",
     "ip": "iproute2",
     "openssl": "openssl",
     "slirp4netns": "slirp4netns",
@@ -86,16 +85,31 @@ def install_packages(log: Path) -> None:
     if not packages:
         return
     step(f"installing {', '.join(packages)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    apt = ["apt-get", "-q", "-y", f"-oDPkg::Lock::Timeout={PACKAGE_SECONDS}"]
-    install = [*apt, "install", "--no-install-recommends", *packages]
+    install = ("install", "--no-install-recommends", *packages)
     try:
-        run_logged(install, log, "apt-get install", seconds=PACKAGE_SECONDS, environment=environment)
+        _apt_get(log, *install)
     except ClusterError:
-        run_logged([*apt, "update"], log, "apt-get update", seconds=PACKAGE_SECONDS, environment=environment)
-        run_logged(install, log, "apt-get install", seconds=PACKAGE_SECONDS, environment=environment)
+        _apt_get(log, "update")
+        _apt_get(log, *install)
     if still_missing := missing_packages():
         raise ClusterError(f"installed, but without their programs: {', '.join(still_missing)}", log)
+
+
+def _apt_get(log: Path, *words: str) -> None:
+    command = ["apt-get", "-q", "-y", f"-oDPkg::Lock::Timeout={PACKAGE_SECONDS}", *words]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    deadline = time.monotonic() + PACKAGE_SECONDS
+    while True:
+        begin = log.stat().st_size
+        try:
+            run_logged(command, log, f"apt-get {words[0]}", seconds=PACKAGE_SECONDS, environment=environment)
+            return
+        except ClusterError:
+            # The option above waits for one of apt's two locks only.
+            locked_out = b"Could not get lock" in log.read_bytes()[begin:]
+            if not locked_out or time.monotonic() > deadline:
+                raise
+        time.sleep(3)
 
 
 def build(instance: Instance, log: Path) -> Path:

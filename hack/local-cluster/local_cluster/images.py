@@ -79,7 +79,8 @@ def obsolete(present: Iterable[str], loaded: Iterable[str]) -> list[str]:
 def load(ctr: Sequence[str], archive: Path) -> list[str]:
     """Import an archive, give its images their full names, drop what they replace; return those names."""
     written = archive_references(archive)
-    run([*ctr, "images", "import", archive.resolve()], seconds=IMPORT_SECONDS)
+    # Through standard input: the node does not see what has been mounted on the machine after its own start.
+    run([*ctr, "images", "import", "-"], stdin=archive, seconds=IMPORT_SECONDS)
     loaded = [normalized(reference) for reference in written]
     for given, full in zip(written, loaded, strict=True):
         if given != full and given in listed(ctr):

@@ -18,6 +18,8 @@ from local_cluster.report import ClusterError, run, step, wait_until
 from local_cluster.settings import Instance
 
 LOCK_SECONDS = 1800
+# A component that has ended is started again by the node itself.
+RECOVERY_SECONDS = 20
 # A Unix socket's address holds 108 bytes; the longest one below the state directory is the kubelet's.
 LONGEST_STATE_PATH = 108 - len("/kubelet/device-plugins/kubelet.sock") - 1
 
@@ -35,7 +37,7 @@ def up(instance: Instance) -> None:
     if reason := why_impossible(instance):
         raise ClusterError(reason)
     with locked(instance):
-        if instance.complete.exists() and is_ready(instance, seconds=5):
+        if _still_works(instance):
             step(f"{instance.name} is up already")
             return
         log = instance.directory / "build.log"
@@ -59,10 +61,10 @@ def down(instance: Instance) -> None:
     step(f"{instance.name} is down" if found else f"{instance.name} was not up")
 
 
-def is_ready(instance: Instance, seconds: float = 10) -> bool:
-    """Whether the API server answers and the node is ready, within a time."""
+def is_ready(instance: Instance) -> bool:
+    """Whether the API server answers and the node is ready."""
     try:
-        return _node_is_ready(instance, seconds)
+        return _node_is_ready(instance)
     except ClusterError:
         return False
 
@@ -108,6 +110,17 @@ def locked(instance: Instance) -> Iterator[None]:
         yield
 
 
+def _still_works(instance: Instance) -> bool:
+    if not instance.complete.exists() or machine.find_node(instance).init is None:
+        return False
+    try:
+        wait_until("node to be ready", lambda: _node_is_ready(instance), seconds=RECOVERY_SECONDS)
+    except ClusterError as error:
+        step(f"{instance.name} is running but does not work, so it is started afresh: {error}")
+        return False
+    return True
+
+
 def _start(instance: Instance, programs: Path) -> None:
     for directory in (instance.state, instance.logs, instance.volumes, instance.state / "cni-results"):
         directory.mkdir(mode=0o755, parents=True)
@@ -129,8 +142,11 @@ def _start(instance: Instance, programs: Path) -> None:
             raise ClusterError("the node's first process ended at once", log)
         network.connect(instance, link, init)
         network.start_egress(init, ended, instance.logs / "egress.log")
-        with process.stdin as go:
-            go.write(b"go\n")
+        try:
+            with process.stdin as go:
+                go.write(b"go\n")
+        except BrokenPipeError as error:
+            raise ClusterError("the node's first process ended at once", log) from error
     finally:
         os.close(ended)
         if lives >= 0:
@@ -142,10 +158,16 @@ def _start(instance: Instance, programs: Path) -> None:
 
 def _wait_until_it_works(instance: Instance, node_address: str) -> None:
     kubectl = _kubectl(instance)
-    wait_until(
-        "API server", lambda: run([*kubectl, "get", "--raw=/readyz"], seconds=10) == "ok",
-        seconds=90, log=instance.logs / "kube-apiserver.log",
-    )  # fmt: skip
+
+    def node_ended() -> bool:
+        return machine.find_node(instance).init is None
+
+    def api_ready() -> bool:
+        return node_ended() or run([*kubectl, "get", "--raw=/readyz"], seconds=15) == "ok"
+
+    wait_until("API server", api_ready, seconds=90, log=instance.logs / "kube-apiserver.log")
+    if node_ended():
+        raise ClusterError("the node's first process ended", instance.logs / "node.log")
     step(f"API server ready at {server_url(node_address)}")
     run([*kubectl, "apply", "--filename=-"], stdin=initial_objects(node_address))
     wait_until("node to become ready", lambda: _node_is_ready(instance), seconds=90, log=instance.logs / "kubelet.log")
@@ -168,8 +190,8 @@ def _succeeded(phase: str) -> bool:
     return phase == "Succeeded"
 
 
-def _node_is_ready(instance: Instance, seconds: float = 10) -> bool:
-    answer = run([*_kubectl(instance), "get", "node", instance.name, "--output=json"], seconds=seconds)
+def _node_is_ready(instance: Instance) -> bool:
+    answer = run([*_kubectl(instance), "get", "node", instance.name, "--output=json"], seconds=15)
     conditions = json.loads(answer)["status"].get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 

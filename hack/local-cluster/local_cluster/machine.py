@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local_cluster import cgroups, network
+from local_cluster.node import CNI_RESULTS
 from local_cluster.report import ClusterError, wait_until
 from local_cluster.settings import SOURCE, Instance
 
@@ -23,7 +24,6 @@ MEMORY_NEEDED = 3 * GIB
 # The kubelet sets these for the whole machine.
 MACHINE_SYSCTLS = ("kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory", "kernel/keys/root_maxkeys",
                    "kernel/keys/root_maxbytes")  # fmt: skip
-MOUNT_POINTS = (Path("/var/lib/cni"),)
 
 
 @dataclass(frozen=True)
@@ -55,24 +55,23 @@ def why_impossible(instance: Instance, cold: bool) -> str | None:
 
 
 def find_node(instance: Instance) -> Node:
-    """The node of this instance, found by its command line: no file can go stale."""
+    """The node of this instance, found by its command line: no file can go stale.
+
+    Another copy of the project, or another Python, may have started it; its state directory is what tells it apart.
+    """
     outer = init = None
-    marker = node_command(instance)
     for directory in Path("/proc").iterdir():
         if not directory.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-            if words == marker:
-                init = int(directory.name)
-            elif words[-len(marker) :] == marker and Path(words[0]).name == "unshare":
+            if len(words) < 3 or words[-2:] != ["node", str(instance.state)] or Path(words[-3]).name != SOURCE.name:
+                continue
+            if Path(words[0]).name == "unshare":
                 outer = int(directory.name)
+            else:
+                init = int(directory.name)
     return Node(outer, init)
-
-
-def node_command(instance: Instance) -> list[str]:
-    """The command line of the node's first process."""
-    return [sys.executable, str(SOURCE), "node", str(instance.state)]
 
 
 def start_node(instance: Instance, pass_fds: tuple[int, ...]) -> subprocess.Popen[bytes]:
@@ -80,7 +79,7 @@ def start_node(instance: Instance, pass_fds: tuple[int, ...]) -> subprocess.Pope
     with (instance.logs / "node.log").open("ab") as log:
         return subprocess.Popen(
             ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "--kill-child",
-             *node_command(instance)],
+             sys.executable, SOURCE, "node", instance.state],
             stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=pass_fds, start_new_session=True,
         )  # fmt: skip
 
@@ -112,9 +111,6 @@ def restore(instance: Instance) -> bool:
     network.wait_until_disconnected(instance)
     cgroups.remove_root(instance.name)
     _restore_sysctls(instance)
-    for path in MOUNT_POINTS:
-        with contextlib.suppress(OSError):
-            path.rmdir()
     existed = instance.state.exists()
     shutil.rmtree(instance.state, ignore_errors=True)
     if instance.state.exists():
@@ -133,8 +129,8 @@ def prepare(instance: Instance) -> None:
         partial = record.with_suffix(".new")
         partial.write_text(json.dumps(values, indent=1))
         partial.rename(record)
-    for path in MOUNT_POINTS:
-        path.mkdir(parents=True, exist_ok=True)
+    # Only a place to mount over: the directory stays empty. Removing it would unmount it in another instance.
+    CNI_RESULTS.mkdir(parents=True, exist_ok=True)
     if not _sysctl("net/bridge/bridge-nf-call-iptables").exists() or "overlay" not in _file_systems():
         for module in ("br_netfilter", "overlay"):
             with contextlib.suppress(FileNotFoundError):

@@ -19,6 +19,8 @@ from typing import Any
 
 SECONDS_BEFORE_RESTART = 1.0
 CONTAINERD_SECONDS = 30
+# Where the library that runs CNI plugins keeps their results; it cannot be told another place.
+CNI_RESULTS = Path("/var/lib/cni")
 NODE_SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     # Packets between pods cross a bridge only; kube-proxy's rules must see them all the same.
@@ -78,12 +80,25 @@ class Supervisor:
             self.start(component)
 
 
+def foreign_mounts(mounts: str, needed: Path) -> list[str]:
+    """What other containers on the machine have mounted, in the order to unmount it.
+
+    A new mount namespace starts with a copy of every mount. Held here, they could not be released by their owners.
+    `mounts` is the text of /proc/mounts; a file system that `needed` lies on is left.
+    """
+    rows = [line.split() for line in mounts.splitlines()]
+    tops = [Path(row[1]) for row in rows if row[2] in ("overlay", "nsfs") and not needed.is_relative_to(row[1])]
+    return [row[1] for row in reversed(rows) if any(Path(row[1]).is_relative_to(top) for top in tops)]
+
+
 def _enter(plan: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     socket.sethostname(plan["hostname"])
+    if foreign := foreign_mounts(Path("/proc/mounts").read_text(), Path(plan["logs"])):
+        subprocess.run(["umount", "--lazy", *foreign], check=False)
     # Sockets, locks and network namespaces of the node, apart from the machine's.
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for source, target in ((plan["cni_results"], "/var/lib/cni"), (plan["logs"], "/var/log")):
+    for source, target in ((plan["cni_results"], str(CNI_RESULTS)), (plan["logs"], "/var/log")):
         _mount("--bind", source, target)
     _mount("--make-rshared", "/")
     for name, value in NODE_SYSCTLS.items():

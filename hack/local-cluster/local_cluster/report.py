@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,26 +36,30 @@ def step(message: str) -> None:
 def run(
     command: Sequence[str | Path],
     *,
-    stdin: str | None = None,
+    stdin: str | Path | None = None,
     seconds: float = 60,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """The standard output of a command.
+    """The standard output of a command, whose standard input is a text or the content of a file.
 
     Raises:
         ClusterError: it cannot be started, fails, or takes longer than `seconds`.
     """
     shown = " ".join(str(word) for word in command[:6])
     try:
-        result = subprocess.run(
-            [str(word) for word in command],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            env=environment,
-            check=False,
-        )
+        with stdin.open("rb") if isinstance(stdin, Path) else tempfile.TemporaryFile() as source:
+            if isinstance(stdin, str):
+                source.write(stdin.encode())
+                source.seek(0)
+            result = subprocess.run(
+                [str(word) for word in command],
+                stdin=source,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                env=environment,
+                check=False,
+            )
     except OSError as error:
         raise ClusterError(f"`{shown}` cannot be run: {error}") from error
     except subprocess.TimeoutExpired as error:
