@@ -54,9 +54,9 @@ def refusal(kube: DynamicClient, namespace: str, manifest: Manifest) -> Manifest
     pytest.fail(f"{manifest['kind']} {name} has no condition Ready after {DEADLINE_SECONDS:g} s")
 
 
-def test_a_workflow_whose_model_does_not_exist(kube: DynamicClient, namespace: str) -> None:
+def test_a_workflow_in_a_namespace_without_platform(kube: DynamicClient, namespace: str) -> None:
     condition = refusal(kube, namespace, example("workflows/two-sites.yaml", "lost"))
-    assert "dalec" in condition["message"]
+    assert "PecanPlatform" in condition["message"]
 
 
 def test_a_model_in_a_namespace_without_platform(kube: DynamicClient, namespace: str) -> None:

@@ -188,8 +188,8 @@ class PecanPlatform(Resource):
             Column("Phase", ".status.phase"),
             Column("Hostname", ".status.hostname", wide=True),
             Column("Data", ".status.dataClaim", wide=True),
-            Column("Message", condition_message("Ready")),
             Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Message", condition_message("Ready")),
         ),
     )
 
