@@ -150,10 +150,11 @@ def test_a_batch_touches_many_workflows(ledger, request_for, plans, ledger_datab
     assert ledger.failures("b", 2) == [FailedRun("0", 3, 0, "error 0"), FailedRun("1", 3, 1, "error 1")]
 
 
-def test_a_cancel_waits_for_a_decision_under_way(ledger, workflow, plans, ledger_database):
+def test_a_cancel_waits_for_a_decision_under_way(ledger, workflow, plans, write, ledger_database):
     """Else a failed run could go back to planned in a workflow that was cancelled between decision and writing."""
     ledger.register_runs(workflow.workflow_id, plans(workflow, 1))
     key = RunKey(workflow.workflow_id, "0")
+    write(key, RunState.RUNNING)
     cancel = threading.Thread(target=ledger.cancel_workflow, args=("a", "now"))
     with ledger_database.transaction() as cursor:
         assert not ledger.lock_runs(cursor, [key])[key].workflow_cancelled
