@@ -62,8 +62,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise UserError(
             "InvalidSettings", f"PECAN_LOG_LEVEL is {value['PECAN_LOG_LEVEL']!r}: write DEBUG, INFO, WARNING or ERROR"
         )
-    if not value["PECAN_HEALTH_PORT"].isdecimal():
-        raise UserError("InvalidSettings", f"PECAN_HEALTH_PORT is {value['PECAN_HEALTH_PORT']!r}: write a port number")
+    if value["PECAN_IMAGE_PULL_POLICY"] not in ("Always", "IfNotPresent", "Never"):
+        raise UserError(
+            "InvalidSettings",
+            f"PECAN_IMAGE_PULL_POLICY is {value['PECAN_IMAGE_PULL_POLICY']!r}: write Always, IfNotPresent or Never",
+        )
+    if not value["PECAN_HEALTH_PORT"].isdecimal() or not 1 <= int(value["PECAN_HEALTH_PORT"]) <= 65535:
+        raise UserError(
+            "InvalidSettings", f"PECAN_HEALTH_PORT is {value['PECAN_HEALTH_PORT']!r}: write a port, 1 to 65535"
+        )
     return Settings(
         images=Images(
             operator=value["PECAN_IMAGE_OPERATOR"],

@@ -53,11 +53,3 @@ def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": False,
     }
-
-
-def owner_of(child: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(kind, name) of the custom resource of ours that owns a child, by its owner reference."""
-    for reference in child.get("metadata", {}).get("ownerReferences", []):
-        if reference.get("apiVersion", "").startswith(f"{GROUP}/"):
-            return reference["kind"], reference["name"]
-    return None

@@ -74,6 +74,7 @@ def worker_deployment(
     spec = model.spec
     grace = grace_seconds(model)
     template_labels = labels.for_model(model.name, "worker")
+    environment = {"HOME": "/tmp", **{variable.name: variable.value for variable in spec.env}}
     program_hash = hashlib.sha256(f"{source}\n{credentials_version}".encode()).hexdigest()[:16]
     pod: Manifest = {
         "terminationGracePeriodSeconds": grace,
@@ -90,8 +91,7 @@ def worker_deployment(
                     {"name": "PECAN_WORKER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                     {"name": "PECAN_RUN_TIMEOUT_SECONDS", "value": str(spec.run.timeout_seconds)},
                     {"name": "PECAN_GRACE_SECONDS", "value": str(grace)},
-                    {"name": "HOME", "value": "/tmp"},
-                    *({"name": variable.name, "value": variable.value} for variable in spec.env),
+                    *({"name": name, "value": value} for name, value in environment.items()),
                 ],
                 "resources": spec.resources.model_dump(by_alias=True, exclude_none=True),
                 "securityContext": pods.restricted_container(),
@@ -125,6 +125,8 @@ def worker_deployment(
             "replicas": replicas,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": labels.selector("PecanModel", model.name, "worker")},
+            # maxReplicas bounds the workers of a rollout too.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
             "template": {
                 "metadata": {
                     "labels": template_labels,

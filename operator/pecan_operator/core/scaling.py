@@ -54,7 +54,8 @@ def decide_replicas(observation: Observation, limits: Limits) -> Decision:
     current = observation.replicas
     outstanding = _outstanding(observation)
     if outstanding is None:
-        held = limits.min_replicas if current is None else current
+        fewest = 0 if limits.suspended else limits.min_replicas
+        held = fewest if current is None else current
         return Decision(held, "WorkUnknown", f"what is outstanding is unknown: {held} workers are held", None, None)
     if limits.suspended:
         wanted = 0

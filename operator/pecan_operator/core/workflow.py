@@ -142,8 +142,10 @@ def _ready(facts: Facts, stages: Sequence[Condition]) -> Condition:
     row = facts.row
     if row.outcome is not None:
         return Condition("Ready", row.outcome is Outcome.SUCCEEDED, row.outcome.value, row.message or "")
-    if facts.suspend:
-        return Condition("Ready", False, "Suspended", "suspended: nothing new is started")
+    if facts.suspend and facts.counts.open:
+        return Condition(
+            "Ready", False, "Suspended", f"suspended: nothing new is started; {progress_message(facts.counts)}"
+        )
     for stage in stages:
         if stage.type != "AllRunsSucceeded" and stage.status is not True:
             return Condition("Ready", False, stage.reason, stage.message)

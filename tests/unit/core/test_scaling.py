@@ -1,0 +1,248 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pecan_operator.core.scaling import (
+    Limits,
+    Marks,
+    Observation,
+    Worker,
+    count_busy,
+    count_unknown,
+    decide_marks,
+    decide_replicas,
+    publish_window,
+)
+
+LIMITS = Limits(min_replicas=0, max_replicas=10, runs_per_worker=1, idle_seconds=30.0)
+QUIET = Observation(
+    publishable=0, queued=0, running=0, ready=0, busy=0, unknown=0, replicas=0, seconds_below=0.0
+)  # fmt: skip
+
+
+def seen(**given: Any) -> Observation:
+    return replace(QUIET, **given)
+
+
+def limits(**given: Any) -> Limits:
+    return replace(LIMITS, **given)
+
+
+@pytest.mark.parametrize(
+    ("observation", "limit", "replicas", "reason"),
+    [
+        pytest.param(seen(replicas=None), LIMITS, 0, "ScaledToWork", id="no work, no Deployment: none"),
+        pytest.param(seen(), LIMITS, 0, "ScaledToWork", id="no work: none"),
+        pytest.param(seen(publishable=3), LIMITS, 3, "ScaledToWork", id="up at once"),
+        pytest.param(seen(publishable=3, replicas=2), LIMITS, 3, "ScaledToWork", id="up from some"),
+        pytest.param(seen(publishable=300), LIMITS, 10, "ScaledToWork", id="never above max"),
+        pytest.param(seen(publishable=7), limits(runs_per_worker=3), 3, "ScaledToWork", id="runsPerWorker rounds up"),
+        pytest.param(seen(), limits(min_replicas=2), 2, "ScaledToWork", id="min is kept warm"),
+        pytest.param(seen(publishable=1, replicas=2), limits(min_replicas=2), 2, "ScaledToWork", id="min is enough"),
+        pytest.param(seen(queued=2, running=1, ready=2, busy=1), LIMITS, 3, "ScaledToWork", id="what is out counts once"),
+        pytest.param(seen(ready=4), LIMITS, 4, "ScaledToWork", id="messages of others count"),
+        pytest.param(seen(busy=2, replicas=1), LIMITS, 2, "ScaledToWork", id="jobs of others count"),
+        pytest.param(seen(publishable=None, replicas=4), LIMITS, 4, "WorkUnknown", id="ledger unknown: held"),
+        pytest.param(seen(queued=None, replicas=4), LIMITS, 4, "WorkUnknown", id="queued unknown: held"),
+        pytest.param(seen(running=None, replicas=4), LIMITS, 4, "WorkUnknown", id="running unknown: held"),
+        pytest.param(seen(ready=None, replicas=4), LIMITS, 4, "WorkUnknown", id="broker unknown: held"),
+        pytest.param(
+            seen(ready=None, replicas=4), limits(suspended=True), 4, "WorkUnknown", id="unknown holds when suspended"
+        ),
+        pytest.param(
+            seen(ready=None, replicas=None), limits(min_replicas=3), 3, "WorkUnknown", id="unknown from nothing: min"
+        ),
+        pytest.param(
+            seen(ready=None, replicas=None),
+            limits(min_replicas=3, suspended=True),
+            0,
+            "WorkUnknown",
+            id="unknown and suspended from nothing: none",
+        ),
+        pytest.param(seen(replicas=4, seconds_below=29.9), LIMITS, 4, "Idle", id="not before idleSeconds"),
+        pytest.param(seen(replicas=4, seconds_below=30.0), LIMITS, 0, "ScaledToWork", id="to zero after idleSeconds"),
+        pytest.param(
+            seen(replicas=4, busy=2, running=2, seconds_below=30.0), LIMITS, 2, "ScaledToWork", id="down to the busy"
+        ),
+        pytest.param(
+            seen(replicas=4, unknown=1, seconds_below=30.0), LIMITS, 1, "BusyWorkers", id="unknown ones stay"
+        ),
+        pytest.param(
+            seen(replicas=4, unknown=9, seconds_below=30.0), LIMITS, 4, "BusyWorkers", id="never up when going down"
+        ),
+        pytest.param(seen(replicas=4, publishable=9), limits(suspended=True), 0, "ScaledToWork", id="suspended: none"),
+        pytest.param(
+            seen(replicas=4, publishable=9, busy=3, running=3),
+            limits(suspended=True),
+            3,
+            "BusyWorkers",
+            id="suspended: the busy finish",
+        ),
+        pytest.param(
+            seen(replicas=14, publishable=50), LIMITS, 10, "ScaledToWork", id="above a lowered max: down without delay"
+        ),
+        pytest.param(
+            seen(replicas=14, publishable=50, busy=12, running=12), LIMITS, 12, "BusyWorkers", id="above max, but busy"
+        ),
+    ],
+)  # fmt: skip
+def test_decisions(observation: Observation, limit: Limits, replicas: int, reason: str) -> None:
+    decision = decide_replicas(observation, limit)
+    assert (decision.replicas, decision.reason) == (replicas, reason)
+    assert decision.message
+
+
+def test_the_decision_tells_what_is_outstanding_and_wanted() -> None:
+    decision = decide_replicas(seen(publishable=5, queued=2, running=3, ready=2, busy=3, replicas=10), LIMITS)
+    assert (decision.outstanding, decision.wanted) == (10, 10)
+    assert decide_replicas(seen(ready=None), LIMITS).outstanding is None
+    assert decide_replicas(seen(ready=None), LIMITS).wanted is None
+
+
+counts = st.integers(0, 60)
+all_limits = st.builds(
+    lambda least, more, per, suspended: Limits(least, least + more, per, 30.0, suspended),
+    st.integers(0, 20),
+    st.integers(1, 30),
+    st.integers(1, 5),
+    st.booleans(),
+)
+observations = st.builds(
+    Observation,
+    publishable=st.none() | counts,
+    queued=st.none() | counts,
+    running=st.none() | counts,
+    ready=st.none() | counts,
+    busy=counts,
+    unknown=counts,
+    replicas=st.none() | counts,
+    seconds_below=st.floats(0, 100),
+)
+
+
+@given(observations, all_limits)
+def test_what_always_holds(observation: Observation, limit: Limits) -> None:
+    decision = decide_replicas(observation, limit)
+    current = observation.replicas
+    known = None not in (observation.publishable, observation.queued, observation.running, observation.ready)
+    assert decision.replicas >= 0
+    assert (decision.outstanding is not None) == known
+    if current is None:
+        assert decision.replicas <= limit.max_replicas
+        return
+    if decision.replicas > current:
+        assert known
+        assert decision.replicas <= limit.max_replicas
+        assert not limit.suspended
+    if decision.replicas < current:
+        assert known
+        assert decision.replicas >= min(current, observation.busy + observation.unknown)
+        assert limit.suspended or current > limit.max_replicas or observation.seconds_below >= limit.idle_seconds
+        assert limit.suspended or decision.replicas >= min(limit.min_replicas, current)
+    if not known:
+        assert decision.replicas == current
+
+
+@given(observations, all_limits, st.sampled_from(["publishable", "queued", "running", "ready", "busy"]), counts)
+def test_more_work_never_means_fewer_workers(observation: Observation, limit: Limits, field: str, more: int) -> None:
+    if getattr(observation, field) is None:
+        return
+    heavier = replace(observation, **{field: getattr(observation, field) + more})
+    assert decide_replicas(heavier, limit).replicas >= decide_replicas(observation, limit).replicas
+
+
+@given(observations, all_limits)
+def test_deciding_again_at_the_result_changes_nothing(observation: Observation, limit: Limits) -> None:
+    first = decide_replicas(observation, limit)
+    again = decide_replicas(replace(observation, replicas=first.replicas), limit)
+    assert again.replicas == first.replicas
+
+
+def worker(pod: str, idle_since: float | None = None, **given: bool) -> Worker:
+    known = given.get("known", True)
+    return Worker(pod, given.get("started", True), known, idle_since, given.get("marked", False))
+
+
+@pytest.mark.parametrize(
+    ("workers", "surplus", "marks"),
+    [
+        pytest.param([worker("a", 1.0), worker("b", 2.0)], 0, Marks((), ()), id="nobody has to go"),
+        pytest.param([worker("a", 1.0), worker("b", 2.0)], -3, Marks((), ()), id="more are coming"),
+        pytest.param([worker("a", 2.0), worker("b", 1.0)], 1, Marks(("b",), ()), id="the longest idle"),
+        pytest.param([worker("b", 1.0), worker("a", 1.0)], 1, Marks(("a",), ()), id="equally idle: by name"),
+        pytest.param([worker("a"), worker("b", 9.0)], 1, Marks(("b",), ()), id="never a busy one"),
+        pytest.param([worker("a", known=False), worker("b")], 2, Marks((), ()), id="nor an unknown one"),
+        pytest.param(
+            [worker("a", 1.0), worker("b", started=False, known=False)], 1, Marks((), ()), id="unstarted ones go first"
+        ),
+        pytest.param(
+            [worker("a", 1.0), worker("b", started=False, known=False)],
+            2,
+            Marks(("a",), ()),
+            id="unstarted ones reduce the count",
+        ),
+        pytest.param([worker("a", 1.0, marked=True)], 1, Marks((), ()), id="marked already"),
+        pytest.param([worker("a", 1.0, marked=True)], 0, Marks((), ("a",)), id="stays: taken back"),
+        pytest.param(
+            [worker("a", marked=True), worker("b", 5.0)], 1, Marks(("b",), ("a",)), id="took a job: another one goes"
+        ),
+    ],
+)
+def test_marks(workers: list[Worker], surplus: int, marks: Marks) -> None:
+    assert decide_marks(workers, surplus) == marks
+
+
+workers_of_a_model = st.lists(
+    st.builds(
+        lambda started, known, idle, marked: (started, started and known, idle if started and known else None, marked),
+        st.booleans(),
+        st.booleans(),
+        st.none() | st.floats(0, 100),
+        st.booleans(),
+    ),
+    max_size=12,
+).map(lambda rows: [Worker(f"pod-{n}", *row) for n, row in enumerate(rows)])
+
+
+@given(workers_of_a_model, st.integers(-3, 15))
+def test_who_is_marked(workers: list[Worker], surplus: int) -> None:
+    marks = decide_marks(workers, surplus)
+    by_name = {each.pod: each for each in workers}
+    victims = {each.pod for each in workers if each.marked} - set(marks.take) | set(marks.give)
+    idle = sorted((each for each in workers if each.idle_since is not None), key=lambda w: (w.idle_since, w.pod))
+    unstarted = sum(not each.started for each in workers)
+    assert all(by_name[pod].idle_since is not None for pod in victims)
+    assert len(victims) == min(len(idle), max(0, surplus - unstarted))
+    assert victims == {each.pod for each in idle[: len(victims)]}
+    assert not set(marks.give) & set(marks.take)
+
+
+@given(workers_of_a_model, st.integers(0, 12))
+def test_enough_victims_for_every_lowering(workers: list[Worker], wanted: int) -> None:
+    """What decide_replicas lowers to leaves no place where a busy worker would have to go."""
+    observation = seen(
+        busy=count_busy(workers), unknown=count_unknown(workers), replicas=len(workers), running=wanted,
+        seconds_below=99.0,
+    )  # fmt: skip
+    target = decide_replicas(observation, limits(max_replicas=100)).replicas
+    surplus = len(workers) - target
+    marks = decide_marks(workers, surplus)
+    kept = [each for each in workers if each.marked and each.pod not in marks.take]
+    unstarted = sum(not each.started for each in workers)
+    assert len(marks.give) + len(kept) + min(unstarted, max(surplus, 0)) >= surplus
+
+
+def test_counting() -> None:
+    workers = [worker("a"), worker("b", 1.0), worker("c", known=False), worker("d", known=False, started=False)]
+    assert (count_busy(workers), count_unknown(workers)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "recent", "window"),
+    [(0, 0, 2), (1, 0, 2), (4, 0, 8), (4, 50, 50), (4, 5000, 1000), (900, 0, 1000)],
+)
+def test_the_window_keeps_every_worker_supplied(replicas: int, recent: int, window: int) -> None:
+    assert publish_window(replicas, recent) == window
