@@ -229,7 +229,7 @@ def _kubelet_configuration(instance: Instance, resolv_conf: Path) -> Mapping[str
         "volumePluginDir": str(instance.state / "volume-plugins"),
         "maxPods": 250,
         # The machine's disk is shared with everything else on it: a fixed share in use is no reason to drop images or
-        # pods. Images are removed by `load` when a newer one replaces them.
+        # pods. `load` removes old images.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "evictionHard": {"memory.available": "200Mi", "nodefs.available": "500Mi"},

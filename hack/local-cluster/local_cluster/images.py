@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from local_cluster.settings import PAUSE_IMAGE
 
 NAMESPACE = "k8s.io"
 IMPORT_SECONDS = 900
+TAGS_KEPT = 5
+LOADED_LABEL = "pecan-local/loaded-at"
 
 
 def normalized(reference: str) -> str:
@@ -69,11 +72,24 @@ def archive_references(archive: Path) -> list[str]:
     return references
 
 
-def obsolete(present: Iterable[str], loaded: Iterable[str]) -> list[str]:
-    """Images of the same repositories as those just loaded, under other tags."""
-    kept = set(loaded)
-    repositories = {repository(reference) for reference in kept}
-    return sorted(name for name in present if name not in kept and repository(name) in repositories)
+def obsolete(loaded_at: Mapping[str, int], loaded: Iterable[str]) -> list[str]:
+    """Images of the same repositories as those just loaded, but for the latest few: pods may still ask for these."""
+    dropped: list[str] = []
+    for name in sorted({repository(reference) for reference in loaded}):
+        tags = [reference for reference in loaded_at if repository(reference) == name]
+        dropped += sorted(tags, key=lambda reference: loaded_at[reference], reverse=True)[TAGS_KEPT:]
+    return dropped
+
+
+def loading_times(listing: str) -> dict[str, int]:
+    """When each image was loaded, in seconds since 1970, from the table of `ctr images ls`; 0 where it does not say."""
+    times: dict[str, int] = {}
+    for row in listing.splitlines()[1:]:
+        columns = row.split()
+        labels = dict(label.split("=", 1) for label in columns[-1].split(",") if "=" in label)
+        if not _is_digest(columns[0]):
+            times[columns[0]] = int(labels.get(LOADED_LABEL, "0"))
+    return times
 
 
 def load(ctr: Sequence[str], archive: Path) -> list[str]:
@@ -89,15 +105,20 @@ def load(ctr: Sequence[str], archive: Path) -> list[str]:
     present = listed(ctr)
     if missing := [name for name in loaded if name not in present]:
         raise ClusterError(f"{archive} was imported, but containerd knows no {', '.join(missing)}")
-    if superseded := obsolete(present, loaded):
-        run([*ctr, "images", "rm", *superseded])
+    for name in loaded:
+        run([*ctr, "images", "label", name, f"{LOADED_LABEL}={time.time():.0f}"])
+    if dropped := obsolete(loading_times(run([*ctr, "images", "ls"])), loaded):
+        run([*ctr, "images", "rm", *dropped])
     return loaded
 
 
 def listed(ctr: Sequence[str]) -> list[str]:
     """The names of all images, without the digests under which the same ones are known too."""
-    names = run([*ctr, "images", "ls", "--quiet"]).split()
-    return sorted(name for name in names if "@" not in name and not name.startswith("sha256:"))
+    return sorted(name for name in run([*ctr, "images", "ls", "--quiet"]).split() if not _is_digest(name))
+
+
+def _is_digest(name: str) -> bool:
+    return "@" in name or name.startswith("sha256:")
 
 
 def write_pause_archive(program: Path, archive: Path) -> None:

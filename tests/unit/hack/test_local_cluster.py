@@ -21,6 +21,7 @@ from local_cluster.cgroups import hierarchies  # noqa: E402
 from local_cluster.images import (  # noqa: E402
     archive_format,
     archive_references,
+    loading_times,
     normalized,
     obsolete,
     repository,
@@ -47,15 +48,21 @@ def test_image_names_are_those_that_containerd_looks_up(given_name: str, full: s
     assert normalized(full) == full
 
 
-def test_only_older_tags_of_the_same_repository_are_obsolete() -> None:
-    present = [
-        "pecan.local/operator:1",
-        "pecan.local/operator:2",
-        "pecan.local/operators:1",
-        "localhost:5000/operator:1",
-    ]
-    assert obsolete(present, ["pecan.local/operator:2"]) == ["pecan.local/operator:1"]
+def test_the_latest_five_tags_of_a_repository_are_kept() -> None:
+    operators = {f"pecan.local/operator:{number}": 100 + number for number in range(7)}
+    loaded_at = {"pecan.local/operator:unlabelled": 0, **operators, "pecan.local/operators:1": 1}
+    dropped = obsolete(loaded_at, ["pecan.local/operator:6"])
+    assert dropped == ["pecan.local/operator:1", "pecan.local/operator:0", "pecan.local/operator:unlabelled"]
     assert repository("localhost:5000/operator") == "localhost:5000/operator"
+
+
+def test_loading_times_are_read_from_the_table_of_images() -> None:
+    listing = """REF TYPE DIGEST SIZE PLATFORMS LABELS
+pecan.local/a:1 application/x sha256:1 1.0 MiB linux/amd64 io.cri-containerd.image=managed,pecan-local/loaded-at=17
+pecan.local/b:1 application/x sha256:2 1.0 MiB linux/amd64 -
+sha256:1 application/x sha256:1 1.0 MiB linux/amd64 io.cri-containerd.image=managed
+"""
+    assert loading_times(listing) == {"pecan.local/a:1": 17, "pecan.local/b:1": 0}
 
 
 def write_archive(path: Path, files: dict[str, object]) -> Path:
