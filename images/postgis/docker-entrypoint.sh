@@ -120,6 +120,8 @@ if [[ -O $PGDATA ]]; then
     chmod 0700 "$PGDATA"
 fi
 if [[ ! -s $PGDATA/PG_VERSION ]]; then
+    # Process 1 ignores signals it has no trap for.
+    trap 'exit 143' INT TERM
     make_cluster
 elif [[ -d $init ]]; then
     rmdir "$init"

@@ -1,0 +1,1 @@
+"""What hack/images is made of."""
