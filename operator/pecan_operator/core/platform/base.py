@@ -15,6 +15,7 @@ from pecan_operator.settings import Images
 
 Manifest = dict[str, Any]
 CONFIG_HASH = f"{labels.GROUP}/config-hash"
+JOB_DEADLINE_SECONDS = 3600
 PASSWORD_LENGTH = 32
 # What cannot be misread in a URI, a shell or PEcAn's R code.
 PASSWORD_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -178,17 +179,18 @@ def stateful_set(platform: Platform, component: str, pod: Manifest, config: Any 
     }
 
 
-def job(
-    platform: Platform, component: str, suffix: str, pod: Manifest, deadline_seconds: int, config: Any = None
-) -> Manifest:
-    """A Job whose name ends in a hash of what it does, for a Job cannot be changed: another hash, another Job."""
+def job(platform: Platform, component: str, suffix: str, pod: Manifest, config: Any) -> Manifest:
+    """A Job whose name ends in a hash of what it does and of `config`: a Job cannot be changed, only replaced.
+
+    Its deadline is a backstop, as it runs while an image cannot be pulled too, and ends all pods that could tell why.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": platform.metadata(component, f"{suffix}{short_hash([pod, config])}"),
         "spec": {
             "backoffLimit": 4,
-            "activeDeadlineSeconds": deadline_seconds,
+            "activeDeadlineSeconds": JOB_DEADLINE_SECONDS,
             "template": {
                 "metadata": {"labels": labels.for_platform(platform.name, component)},
                 "spec": {"restartPolicy": "Never", **pod},

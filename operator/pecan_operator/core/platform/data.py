@@ -7,7 +7,7 @@ from pecan_operator.core.platform.base import Kept, Manifest, Platform, Service,
 COMPONENT = "data"
 CHECK = "datacheck"
 DATA_PATH = "/data"
-DEADLINE_SECONDS = 300
+CHECK_SECONDS = 60
 
 # What PEcAn's programs do on /data; a network filesystem may lack any of it. Other users of the group write there too.
 CHECK_SCRIPT = """\
@@ -32,6 +32,15 @@ for folder in /data/workflows /data/dbfiles; do
     rm -r "$probe" || fail "removing files in $folder"
 done
 """
+# A network filesystem whose server is away answers nothing at all.
+TIMED_SCRIPT = f"""\
+timeout --kill-after=5 {CHECK_SECONDS} sh -c "$1"
+code=$?
+if [ $code = 124 ] || [ $code = 137 ]; then
+    echo "/data did not answer within {CHECK_SECONDS} s: look at the server of its volume" >&2
+fi
+exit $code
+"""
 
 
 def data_claim_name(platform: Platform) -> str:
@@ -55,15 +64,13 @@ def check_job(platform: Platform, claim_uid: str) -> Manifest:
     container = {
         "name": "check",
         "image": platform.images.executor,
-        "command": ["sh", "-c", CHECK_SCRIPT],
+        "command": ["sh", "-c", TIMED_SCRIPT, CHECK, CHECK_SCRIPT],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "volumeMounts": [{"name": "data", "mountPath": DATA_PATH}],
     }
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": data_claim_name(platform)}}]
     user = platform.spec.storage.data
-    return job(
-        platform, COMPONENT, CHECK, pod(platform, user.uid, user.gid, container, volumes), DEADLINE_SECONDS, claim_uid
-    )
+    return job(platform, COMPONENT, CHECK, pod(platform, user.uid, user.gid, container, volumes), claim_uid)
 
 
 DATA = Service(

@@ -7,7 +7,6 @@ from pecan_operator.core.platform.base import Kept, Manifest, Platform, Service,
 from pecan_operator.core.pods import secret_variable
 
 COMPONENT = "database"
-DEADLINE_SECONDS = 900
 # The user of the operator's image.
 UID = GID = 65532
 
@@ -34,7 +33,7 @@ def database_manifests(platform: Platform, kept: Kept) -> list[Manifest]:
     passwords = [kept.secrets[suffix] for suffix in postgres.POSTGRES.generated]
     # The Job's name shows eight digits of a hash of drawn passwords, which tells nothing of them.
     inputs = [passwords, kept.claims[postgres.COMPONENT]]
-    return [job(platform, COMPONENT, COMPONENT, pod(platform, UID, GID, container, []), DEADLINE_SECONDS, inputs)]
+    return [job(platform, COMPONENT, COMPONENT, pod(platform, UID, GID, container, []), inputs)]
 
 
 DATABASE = Service(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pecan_operator.core.platform import SERVICES, Kept
 from pecan_operator.core.platform.base import decode, short_hash
-from pecan_operator.core.platform.data import CHECK_SCRIPT, data_claim_name
+from pecan_operator.core.platform.data import CHECK_SCRIPT, TIMED_SCRIPT, data_claim_name
 from pecan_operator.core.platform.rabbitmq import definitions
 
 BY_COMPONENT = {service.component: service for service in SERVICES}
@@ -172,10 +172,10 @@ def test_short_hash_is_one_word_that_ignores_order(value):
     int(short_hash(value), 16)
 
 
-def run_check(folder: Any) -> subprocess.CompletedProcess[str]:
-    script = CHECK_SCRIPT.replace("/data", str(folder))
+def run_check(folder: Any, script: str = CHECK_SCRIPT) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "-c", TIMED_SCRIPT.replace(" 60 ", " 1 "), "check", script.replace("/data", str(folder))]
     environment = {"HOSTNAME": "pod", "PATH": "/usr/bin:/bin"}
-    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def test_the_check_makes_the_folders_and_leaves_nothing_else(tmp_path):
@@ -193,3 +193,9 @@ def test_the_check_says_in_its_last_line_what_failed_and_what_to_do(tmp_path):
     said = done.stderr.strip().splitlines()[-1]
     assert said.startswith(f"making {tmp_path}/workflows on {tmp_path} as user ")
     assert "chown" in said
+
+
+def test_the_check_does_not_wait_for_a_volume_that_does_not_answer(tmp_path):
+    done = run_check(tmp_path, "sleep 60")
+    assert done.returncode == 124
+    assert done.stderr.startswith("/data did not answer within")
