@@ -6,9 +6,11 @@ planned with the next attempt until `max_attempts`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from datetime import datetime
 
-from pecan_operator.records import OPEN_STATES, EventKind, RunChange, RunRow, RunState, WorkerEvent
+from pecan_operator.records import OPEN_STATES, EventKind, RunChange, RunKey, RunRow, RunState, WorkerEvent
 
 EXIT_BAD_DATA = 65
 """EX_DATAERR of sysexits.h: the model refuses its input; trying again cannot help."""
@@ -44,6 +46,24 @@ def decide_change(row: RunRow, event: WorkerEvent) -> RunChange | None:
         worker=event.worker,
         last_error=_reason(event),
     )
+
+
+def decide_changes(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> list[RunChange]:
+    """One change a run for a batch of events in their order: each event meets the row as the one before left it."""
+    current = dict(rows)
+    changes: dict[RunKey, RunChange] = {}
+    for event in events:
+        row = current.get(event.key) if event.key is not None else None
+        if row is None:
+            continue
+        change = decide_change(row, event)
+        if change is None:
+            continue
+        worker = change.worker or row.worker
+        current[row.key] = replace(row, state=change.state, attempt=change.attempt, worker=worker)
+        before = changes.get(row.key)
+        changes[row.key] = change if before is None else _merge(before, change)
+    return list(changes.values())
 
 
 def lost(row: RunRow, reason: str, now: datetime) -> WorkerEvent:
@@ -103,3 +123,12 @@ def _reason(event: WorkerEvent) -> str:
     if event.exit_code is not None:
         return f"job.sh ended with exit code {event.exit_code}"
     return f"the attempt was {event.state}"
+
+
+def _merge(before: RunChange, after: RunChange) -> RunChange:
+    kept = {
+        column.name: getattr(before, column.name)
+        for column in fields(RunChange)
+        if getattr(after, column.name) is None and getattr(before, column.name) is not None
+    }
+    return replace(after, **kept)

@@ -7,18 +7,18 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pecan_operator.clients.amqp import Broker
 from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.core.fairness import allocate
-from pecan_operator.core.runs import decide_change, lost
+from pecan_operator.core.runs import decide_changes, lost
 from pecan_operator.core.scaling import publish_window
 from pecan_operator.errors import Unavailable
 from pecan_operator.handlers.workqueue import Key
-from pecan_operator.records import EventKind, QueueCounts, RunChange, RunKey, RunMessage, RunRow, WorkerEvent
+from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
 EVENT_BATCH = 1000
 STEP_SECONDS = 0.1
@@ -327,30 +327,3 @@ class RunLoop:
             if count.queued and not count.running:
                 self._broker.recall(queue)
                 self._ledger.requeue_queued([queue])
-
-
-def decide_changes(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> list[RunChange]:
-    """One change a run for a batch of events in their order: each event meets the row as the one before left it."""
-    current = dict(rows)
-    changes: dict[RunKey, RunChange] = {}
-    for event in events:
-        row = current.get(event.key) if event.key is not None else None
-        if row is None:
-            continue
-        change = decide_change(row, event)
-        if change is None:
-            continue
-        worker = change.worker or row.worker
-        current[row.key] = replace(row, state=change.state, attempt=change.attempt, worker=worker)
-        before = changes.get(row.key)
-        changes[row.key] = change if before is None else _merge(before, change)
-    return list(changes.values())
-
-
-def _merge(before: RunChange, after: RunChange) -> RunChange:
-    kept = {
-        column.name: getattr(before, column.name)
-        for column in fields(RunChange)
-        if getattr(after, column.name) is None and getattr(before, column.name) is not None
-    }
-    return replace(after, **kept)
