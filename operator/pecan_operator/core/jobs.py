@@ -107,7 +107,12 @@ def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(row.name, row.namespace, f"cleanup{row.workflow_id}", None),
+        "metadata": {
+            # Of its own name: a workflow of the same name may be there already.
+            "name": child(row.name, f"cleanup{row.workflow_id}"),
+            "namespace": row.namespace,
+            "labels": labels.for_workflow(row.name, "cleanup"),
+        },
         "spec": _job_spec(row.name, "cleanup", [_container("cleanup", "cleanup", None, row, site)], site, []),
     }
 
@@ -184,12 +189,10 @@ def _container(name: str, step: str, secret: str | None, row: WorkflowRow, site:
     return container
 
 
-def _metadata(name: str, namespace: str, component: str, owner: Mapping[str, Any] | None) -> Manifest:
-    metadata: Manifest = {
+def _metadata(name: str, namespace: str, component: str, owner: Mapping[str, Any]) -> Manifest:
+    return {
         "name": child(name, component),
         "namespace": namespace,
         "labels": labels.for_workflow(name, component),
+        "ownerReferences": [labels.owner_reference(owner)],
     }
-    if owner is not None:
-        metadata["ownerReferences"] = [labels.owner_reference(owner)]
-    return metadata

@@ -1,0 +1,187 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from objects import DATA, PULLING, workflow_object
+
+from pecan_operator.api.workflow import PecanWorkflow
+from pecan_operator.core import jobs, pecanxml
+from pecan_operator.records import WorkflowRow
+
+OBJECT = workflow_object(metadata={"uid": "uid-loobos"})
+WORKFLOW = PecanWorkflow.parse(OBJECT)
+ROW = WorkflowRow(
+    workflow_id=99_000_000_001, uid="uid-loobos", namespace="forest", name="loobos", queue="DALEC_ev",
+    folder="/data/workflows/PEcAn_99000000001", folder_policy="Delete", priority=0, max_parallel=None, max_attempts=3,
+    stop_on_error=True, suspended=False, accepted_at=datetime(2024, 5, 1, tzinfo=UTC), prepared_at=None,
+    analysed_at=None, cancelled_at=None, cancel_reason=None, finished_at=None, outcome=None, message=None, results={},
+)  # fmt: skip
+SITE = jobs.Site(
+    executor_image="registry.example/executor:1", data=DATA, pulling=PULLING, bety_secret="pecan-bety",
+    ledger_secret="pecan-ledger",
+)  # fmt: skip
+MODEL = pecanxml.Model(id=99_000_000_007, type="DALEC", revision="ev", binary="/work/run")
+
+
+def labels(component: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "pecan",
+        "app.kubernetes.io/managed-by": "pecan-operator",
+        "app.kubernetes.io/component": component,
+        "pecanproject.org/workflow": "loobos",
+    }
+
+
+def container(name: str, step: str, secret: str | None, settings: bool = True) -> dict[str, Any]:
+    mounts: list[dict[str, Any]] = [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}]
+    if settings:
+        mounts.append({"name": "settings", "mountPath": "/etc/pecan", "readOnly": True})
+    return {
+        "name": name,
+        "image": "registry.example/executor:1",
+        "imagePullPolicy": "IfNotPresent",
+        "args": [step],
+        "env": [
+            {"name": "PECAN_WORKFLOW_ID", "value": "99000000001"},
+            {"name": "PECAN_WORKFLOW_UID", "value": "uid-loobos"},
+            {"name": "PECAN_FOLDER", "value": "/data/workflows/PEcAn_99000000001"},
+            {"name": "HOME", "value": "/tmp"},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+        **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
+    }
+
+
+def job(component: str, containers: list[dict[str, Any]], name: str, owned: bool) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": "forest", "labels": labels(component)}
+    volumes: list[dict[str, Any]] = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "pecan-data"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    if owned:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": "pecanproject.org/v1alpha1",
+                "kind": "PecanWorkflow",
+                "name": "loobos",
+                "uid": "uid-loobos",
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ]
+        volumes.append({"name": "settings", "configMap": {"name": "loobos-settings"}})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": 3,
+            "activeDeadlineSeconds": 21600,
+            "ttlSecondsAfterFinished": 3600,
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [65]}},
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                ]
+            },
+            "template": {
+                "metadata": {"labels": labels(component)},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 1001,
+                        "runAsGroup": 1002,
+                        "fsGroup": 1002,
+                        "fsGroupChangePolicy": "OnRootMismatch",
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "imagePullSecrets": [{"name": "registry"}],
+                    "restartPolicy": "Never",
+                    "initContainers": containers[:-1],
+                    "containers": containers[-1:],
+                    "volumes": volumes,
+                },
+            },
+        },
+    }
+
+
+def test_the_job_that_prepares() -> None:
+    assert jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE) == job(
+        "prepare",
+        [
+            container("folder", "folder", None),
+            container("framework", "prepare", "pecan-bety"),
+            container("register", "register", "pecan-ledger"),
+        ],
+        "loobos-prepare",
+        owned=True,
+    )
+
+
+def test_the_job_that_analyses() -> None:
+    assert jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE) == job(
+        "analyse",
+        [
+            container("resume", "resume", "pecan-ledger"),
+            container("framework", "analyse", None),
+            container("report", "report", "pecan-ledger"),
+        ],
+        "loobos-analyse",
+        owned=True,
+    )
+
+
+def test_the_job_that_cleans_up_outlives_its_workflow() -> None:
+    made = jobs.cleanup_job(ROW, SITE)
+    assert made == job(
+        "cleanup", [container("cleanup", "cleanup", None, settings=False)], "loobos-cleanup99000000001", owned=False
+    )
+    assert "ownerReferences" not in made["metadata"]
+
+
+@pytest.mark.parametrize("build", [jobs.prepare_job, jobs.analyse_job])
+def test_no_password_is_written_anywhere(build: Any) -> None:
+    text = json.dumps(build(WORKFLOW, OBJECT, ROW, SITE)).lower()
+    assert "password" not in text
+    assert "amqp://" not in text
+
+
+def test_only_the_steps_that_need_a_role_get_it() -> None:
+    made = jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE)
+    pod = made["spec"]["template"]["spec"]
+    roles = {each["name"]: each.get("envFrom") for each in [*pod["initContainers"], *pod["containers"]]}
+    assert roles["folder"] is None
+    assert roles["framework"] == [{"secretRef": {"name": "pecan-bety"}}]
+
+
+def test_settings_say_what_the_workflow_says() -> None:
+    made = jobs.settings(WORKFLOW, ROW, MODEL, "docker")
+    assert (made.workflow_id, made.folder, made.queue) == (99_000_000_001, ROW.folder, "DALEC_ev")
+    assert made.model == MODEL
+    assert [(site.id, site.name, site.lat, site.lon) for site in made.sites] == [("NL-Loo", "Loobos", 52.17, 5.74)]
+    assert (made.start_date.isoformat(), made.end_date.isoformat()) == ("1997-01-01", "1999-12-31")
+    assert made.inputs["met"].paths == ["/data/met/loobos/Loobos"]
+    (pft,) = made.pfts
+    assert pft.priors["leaf_turnover_rate"] == pecanxml.Prior(distn="unif", parama=0.6, paramb=1.4)
+    assert pft.constants == {"SLA": 4.3}
+    assert (made.ensemble.size, made.ensemble.seed, list(made.ensemble.variables)) == (4, 1, ["GPP"])
+    # The ledger's word counts: it was decided when the workflow was accepted.
+    assert made.stop_on_error is True
+
+
+def test_settings_are_mounted_by_the_name_of_their_config_map() -> None:
+    made = jobs.settings_config(WORKFLOW, OBJECT, "<pecan/>")
+    assert made["metadata"]["name"] == "loobos-settings"
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "uid-loobos"
+    assert made["data"] == {"pecan.xml": "<pecan/>"}
