@@ -40,6 +40,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -71,6 +72,7 @@ SKIP_FILES = ("sipnet.out", "history.xml", "results.csv")
 # What PEcAn's own worker also does on request: build software, or run a command that the message brings along.
 REFUSED_KEYS = ("rebuild", "pecan_xml", "custom_application")
 
+SIMPLE_COMMAND = re.compile(r"[\w./-]+( [\w./=,:-]+)*")
 TAIL_BYTES = 64 * 1024
 REASON_LENGTH = 500
 CANCELLED_KEPT = 10_000
@@ -87,8 +89,8 @@ def log(what: str, **fields: Any) -> None:
 
 
 def utc_now() -> str:
-    """Now in UTC, ISO 8601 with milliseconds."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Now in UTC, ISO 8601 with microseconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def shorten(text: str) -> str:
@@ -123,7 +125,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Raises BadSettings when a time is not a positive number."""
+        """Raises BadSettings when a value cannot be used."""
 
         def seconds(name: str, default: float) -> float:
             text = environment.get(name) or str(default)
@@ -135,9 +137,16 @@ class Settings:
                 raise BadSettings(f"{name} is {text!r}: give a number of seconds above 0")
             return value
 
+        uri = environment.get("RABBITMQ_URI") or "amqp://guest:guest@rabbitmq/%2F"
+        try:
+            if not uri.startswith(("amqp://", "amqps://")):
+                raise ValueError("no AMQP scheme")
+            pika.URLParameters(uri)
+        except Exception:
+            raise BadSettings("RABBITMQ_URI must look like amqp://user:password@host:port/vhost") from None
         run_timeout = seconds("PECAN_RUN_TIMEOUT_SECONDS", 86400)
         return cls(
-            uri=environment.get("RABBITMQ_URI") or "amqp://guest:guest@rabbitmq/%2F",
+            uri=uri,
             worker=environment.get("PECAN_WORKER") or socket.gethostname(),
             data=environment.get("PECAN_DATA") or "/data",
             model_info=environment.get("PECAN_MODEL_INFO") or "/work/model.json",
@@ -212,7 +221,7 @@ def parse_message(body: bytes, headers: Mapping[str, Any] | None, redelivered: b
 
     try:
         content = json.loads(body.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return replace(message, problem=f"the message is not JSON: {error}")
     if not isinstance(content, dict):
         return replace(message, problem='the message is not a JSON object such as {"folder": "/data/..."}')
@@ -293,7 +302,7 @@ def read_object(path: str) -> dict[str, Any] | None:
 def parse_object(content: bytes | None) -> dict[str, Any] | None:
     try:
         value = json.loads(content) if content else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -398,7 +407,7 @@ class Process:
                 self._ended = True
                 return None
             process = subprocess.Popen(
-                ["/bin/sh", "-c", command],
+                ["/bin/sh", "-c", shell_command(command)],
                 cwd=folder,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -434,6 +443,11 @@ class Process:
         if self._group is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._group, number)
+
+
+def shell_command(command: str) -> str:
+    """A simple command takes the shell's place: then it is the one that gets the signals, and its exit that counts."""
+    return f"exec {command}" if SIMPLE_COMMAND.fullmatch(command) else command
 
 
 def reap_others(leader: int) -> None:
@@ -650,7 +664,7 @@ def parse_started(content: bytes | None) -> set[str] | None:
     """The names in a `.started` file; None when there is none or it is damaged."""
     try:
         names = json.loads(content) if content else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
@@ -844,8 +858,11 @@ class Session:
 
     async def _open_channel(self) -> Any:
         opened = self._loop.create_future()
-        channel = self._connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
-        channel.add_on_close_callback(lambda _, error: self._end(error))
+        try:
+            channel = self._connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
+            channel.add_on_close_callback(lambda _, error: self._end(error))
+        except AMQPError as error:
+            self._end(error)
         return await self._or_closed(opened)
 
     async def _reply(self, method: Callable[..., Any], **arguments: Any) -> Any:
@@ -970,6 +987,10 @@ class Worker:
                 reason = await asyncio.shield(session.closed)
             except Disconnected as error:
                 reason = str(error)
+            except Exception as error:
+                # Whatever it is, a worker that tries again is better than one that does nothing.
+                reason = repr(error)
+                await session.close()
             if self._session is not None:
                 self._session, self._disconnected_at = None, time.monotonic()
             log("disconnected", reason=shorten(reason), retry_seconds=pause)
@@ -1058,27 +1079,38 @@ class Worker:
 
     async def _serve(self, delivery: Delivery) -> None:
         """Brings one delivery to its end: answered and acknowledged, given back, or left to the broker."""
-        message = delivery.message
         try:
-            if message.problem or message.folder is None:
-                await self._answer(delivery, Outcome("refused", reason=shorten(message.problem or "no folder")))
-                return
-            attempt = Attempt(self._settings, message)
-            self._waiting.add(delivery)
             try:
-                outcome = await self._claim(delivery, attempt)
-            except OSError as error:
-                outcome = Outcome("failed", reason=shorten(f"the run folder cannot be used: {error}"))
-            finally:
-                self._waiting.discard(delivery)
-            if outcome is None:
-                await self._execute(delivery, attempt)
-            else:
-                await self._answer(delivery, outcome)
+                await self._handle(delivery)
+            except (Recalled, Disconnected):
+                raise
+            except Exception as error:
+                # A fault of this program must neither lose the message nor hold it for ever.
+                reason = shorten(f"fault in the worker: {error!r}")
+                await self._answer(delivery, Outcome("failed", reason=reason))
         except Recalled:
             delivery.give_back()
         except Disconnected:
-            log("left to the broker", folder=message.folder)
+            log("left to the broker", folder=delivery.message.folder)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        """Raises Recalled or Disconnected when the delivery ends otherwise than by an answer."""
+        message = delivery.message
+        if message.problem or message.folder is None:
+            await self._answer(delivery, Outcome("refused", reason=shorten(message.problem or "no folder")))
+            return
+        attempt = Attempt(self._settings, message)
+        self._waiting.add(delivery)
+        try:
+            outcome = await self._claim(delivery, attempt)
+        except OSError as error:
+            outcome = Outcome("failed", reason=shorten(f"the run folder cannot be used: {error}"))
+        finally:
+            self._waiting.discard(delivery)
+        if outcome is None:
+            await self._execute(delivery, attempt)
+        else:
+            await self._answer(delivery, outcome)
 
     async def _claim(self, delivery: Delivery, attempt: Attempt) -> Outcome | None:
         """Waits for the folder and for its claim. None when the folder is ours; otherwise how the message is answered.

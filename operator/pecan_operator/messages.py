@@ -35,12 +35,12 @@ def parse_event(body: bytes) -> WorkerEvent:
     """An event of a worker. Raises UserError when it is none; unknown fields are kept in `extra`."""
     try:
         event = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _bad("it is not JSON") from None
     if not isinstance(event, dict):
         raise _bad("it is not a JSON object")
-    kind = event.get("event")
-    if kind not in set(EventKind):
+    kind = _text(event, "event")
+    if kind not in list(EventKind):
         raise _bad(f"event is {kind!r}")
     state = _text(event, "state")
     if kind == EventKind.FINISHED and state not in FINISHED_STATES:
@@ -75,7 +75,7 @@ def dead_event(body: bytes, message_id: str | None, headers: Mapping[str, Any] |
     try:
         content = json.loads(body)
         folder = content.get("folder") if isinstance(content, dict) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     queue, why = _first_death(headers)
     return WorkerEvent(
@@ -138,9 +138,9 @@ def _time(event: Mapping[str, Any], name: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(value)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _bad(f"{name} is {value!r}, not an ISO 8601 time") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _bad(problem: str) -> UserError:

@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -73,12 +75,35 @@ class Rabbit:
             content = answer.read()
         return json.loads(content) if content else None
 
+    def close_connections(self, name: str) -> None:
+        """Has the broker close the connections of a worker; waits until the API shows them."""
+        found: list[str] = []
+
+        def seen() -> bool:
+            connections: Any = self.api("GET", "connections?columns=name,client_properties")
+            found[:] = [
+                connection["name"]
+                for connection in connections
+                if connection.get("client_properties", {}).get("connection_name") == name
+            ]
+            return bool(found)
+
+        wait_until(seen, 10, f"a connection of {name} in the management API")
+        for connection in found:
+            self.api("DELETE", f"connections/{urllib.parse.quote(connection)}")
+
 
 def definitions() -> dict[str, Any]:
     """What the platform's own server loads, and a user that may do what a test needs besides."""
     content = platform_definitions(PASSWORD, PASSWORD)
-    # 3.10, Debian 12's, takes no negative limit; nothing here is delivered that often.
-    content["policies"] = [policy for policy in content["policies"] if policy["definition"].get("delivery-limit") != -1]
+    # 3.10, Debian 12's, knows neither negative limits nor policies for quorum queues only, and names the default type
+    # of queues elsewhere.
+    content["policies"] = [
+        {**policy, "apply-to": "queues"}
+        for policy in content["policies"]
+        if policy["definition"].get("delivery-limit") != -1
+    ]
+    content["vhosts"] = [{**vhost, **vhost.get("metadata", {})} for vhost in content["vhosts"]]
     content["users"].append({"name": "test", "password": PASSWORD, "tags": "administrator"})
     content["permissions"].append({"user": "test", "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"})
     return content
@@ -245,11 +270,18 @@ class Model:
     def control(self, **command: object) -> None:
         self._channel.basic_publish("pecan.control", "", json.dumps(command).encode())
 
-    def worker(self, name: str = "worker-a", port: int | None = None, **environment: str) -> WorkerProcess:
-        """Starts a worker and waits until it serves the queue."""
+    def worker(
+        self,
+        name: str = "worker-a",
+        port: int | None = None,
+        connected: bool = True,
+        prefix: Sequence[str] = (),
+        **environment: str,
+    ) -> WorkerProcess:
+        """Starts a worker and waits until it is connected."""
         worker = WorkerProcess(
             name,
-            [sys.executable, str(WORKER)],
+            [*prefix, sys.executable, str(WORKER)],
             {
                 "PATH": os.environ["PATH"],
                 "RABBITMQ_URI": self.rabbit.uri(WORKER_USER, port),
@@ -262,7 +294,8 @@ class Model:
             self._folder / f"{name}-{len(self.workers)}.log",
         )
         self.workers.append(worker)
-        wait_until(lambda: worker.lines("connected"), 15, f"connection of {name}")
+        if connected:
+            wait_until(lambda: worker.lines("connected"), 15, f"connection of {name}")
         return worker
 
     def told(self, kind: str, **fields: object) -> list[dict[str, object]]:
@@ -286,8 +319,14 @@ class Model:
     def finished(self, folder: Path, attempt: int = 1, **options: Any) -> dict[str, object]:
         return self.wait_for("finished", folder=str(folder), attempt=attempt, **options)
 
+    def delete_queue(self) -> None:
+        self._channel.queue_delete(self.queue)
+
     def ready_messages(self) -> int:
         return int(self._channel.queue_declare(self.queue, passive=True).method.message_count)
+
+    def wait_for_ready_messages(self, count: int) -> None:
+        wait_until(lambda: self.ready_messages() == count, 5, f"{count} waiting messages")
 
     def heartbeat(self) -> tuple[object, dict[str, object]] | None:
         _, properties, body = self._channel.basic_get(self.heartbeats, auto_ack=True)
@@ -307,3 +346,63 @@ def model(rabbit: Rabbit, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     model = Model(rabbit, tmp_path, name)
     yield model
     model.close()
+
+
+class Proxy:
+    """A TCP way to the broker that can be cut and closed."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._open = True
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Breaks the connections there are."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Breaks the connections and refuses new ones."""
+        self._open = False
+        self.cut()
+
+    def open(self) -> None:
+        self._open = True
+
+    def end(self) -> None:
+        self.close()
+        self._server.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                if not self._open:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._pairs.append((near, far))
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(rabbit: Rabbit) -> Iterator[Proxy]:
+    proxy = Proxy(rabbit.port)
+    yield proxy
+    proxy.end()

@@ -193,7 +193,13 @@ class Broker:
                 self._come(link)
                 await _first_of(link.closed, stopped)
                 await link.close()
-            except _Lost:
+            except (_Lost, AMQPError) as error:
+                link.end(error)
+                await link.close()
+            except Exception as error:
+                # Whatever it is, the operator without a broker is worse than one that tries again.
+                _log.exception("connection to RabbitMQ")
+                link.end(error)
                 await link.close()
             self._go(link.closed.result() if link.closed.done() else "stopped")
             # A connection that held for a while says that the broker is well: no reason to keep it waiting.
@@ -330,22 +336,22 @@ class _Link:
         self._connection = AsyncioConnection(
             parameters,
             on_open_callback=lambda connection: _resolve(opened, connection),
-            on_open_error_callback=lambda _, error: self._end(error),
-            on_close_callback=lambda _, error: self._end(error),
+            on_open_error_callback=lambda _, error: self.end(error),
+            on_close_callback=lambda _, error: self.end(error),
             custom_ioloop=self._loop,
         )
         await self._or_closed(opened)
         try:
             await self.declare_topology()
         except UserError as error:
-            self._end(error)
-        self._output = await self._open_channel(lambda _, error: self._end(error))
+            self.end(error)
+        self._output = await self._open_channel(lambda _, error: self.end(error))
         self._output.add_on_return_callback(self._on_return)
         confirming = self._loop.create_future()
         self._output.confirm_delivery(self._on_confirm, callback=lambda frame: _resolve(confirming, frame))
         await self._or_closed(confirming)
-        self._events = await self._open_channel(lambda _, error: self._end(error))
-        self._events.add_on_cancel_callback(lambda _: self._end("the broker cancelled the consumer of events"))
+        self._events = await self._open_channel(lambda _, error: self.end(error))
+        self._events.add_on_cancel_callback(lambda _: self.end("the broker cancelled the consumer of events"))
         self._events.basic_qos(prefetch_count=EVENTS_PREFETCH)
         for queue in (EVENTS_QUEUE, DEAD_QUEUE):
             self._consume(queue)
@@ -426,7 +432,7 @@ class _Link:
                 )
                 self._output.basic_publish("", message.queue, run_body(message), properties, mandatory=True)
         except AMQPError as error:
-            self._end(error)
+            self.end(error)
 
     def _on_return(self, _: Any, __: Any, properties: pika.BasicProperties, ___: bytes) -> None:
         if self._publication is not None and properties.message_id is not None:
@@ -476,8 +482,11 @@ class _Link:
 
     async def _open_channel(self, on_close: Callable[[Any, BaseException], None]) -> Any:
         opened = self._loop.create_future()
-        channel = self._connection.channel(on_open_callback=lambda channel: _resolve(opened, channel))
-        channel.add_on_close_callback(on_close)
+        try:
+            channel = self._connection.channel(on_open_callback=lambda channel: _resolve(opened, channel))
+            channel.add_on_close_callback(on_close)
+        except AMQPError as error:
+            self.end(error)
         return await self._or_closed(opened)
 
     async def _or_closed(self, answer: asyncio.Future[T]) -> T:
@@ -486,7 +495,8 @@ class _Link:
             raise _Lost(self.closed.result())
         return answer.result()
 
-    def _end(self, why: BaseException | str) -> None:
+    def end(self, why: BaseException | str) -> None:
+        """The connection is over; only the first reason counts."""
         if not self.closed.done():
             self.closed.set_result(str(why) or type(why).__name__)
             with contextlib.suppress(AMQPError):

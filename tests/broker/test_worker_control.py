@@ -1,0 +1,150 @@
+"""What the worker does when it is told: commands and signals."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+WAIT = "echo $$ > pid\nwhile [ ! -e go ]; do sleep 0.05; done"
+
+
+def starts(folder: Path) -> int:
+    journal = folder / "journal"
+    return len(journal.read_text().splitlines()) if journal.exists() else 0
+
+
+def test_cancel_stops_the_job_and_answers_the_rest(model: Any) -> None:
+    running, queued, other = (model.run(WAIT, run=run) for run in ("1", "2", "3"))
+    model.worker()
+    model.publish(running)
+    model.wait_for("started")
+    model.publish(queued)
+    model.publish(other, workflow="8")
+    model.control(command="cancel", workflow="7")
+    event = model.finished(running)
+    assert (event["state"], event["exit_code"]) == ("cancelled", 128 + signal.SIGTERM)
+    assert model.finished(queued)["state"] == "cancelled"
+    assert starts(queued) == 0
+    assert (running / "rabbitmq.out").read_text().endswith("\nERROR\n")
+    model.wait_for("started", folder=str(other))
+    (other / "go").touch()
+    assert model.finished(other)["state"] == "succeeded"
+
+
+def test_cancel_kills_a_job_that_does_not_listen(model: Any) -> None:
+    folder = model.run("trap '' TERM\ntouch ready\nwhile :; do sleep 0.1; done")
+    model.worker()
+    model.publish(folder)
+    while not (folder / "ready").exists():
+        time.sleep(0.01)
+    model.control(command="cancel", workflow="7")
+    assert model.finished(folder)["exit_code"] == 128 + signal.SIGKILL
+
+
+def test_release_gives_the_job_back_and_pauses(model: Any) -> None:
+    folder = model.run('touch "$OUT/half"\n' + WAIT)
+    worker = model.worker()
+    model.publish(folder)
+    while not (folder / "pid").exists():
+        time.sleep(0.01)
+    model.control(command="release", queue="OTHER_git")
+    model.control(command="nonsense")
+    model.control(command="release", queue=model.queue)
+    assert model.finished(folder)["state"] == "released"
+    assert not (folder / ".pecan-claim").exists()
+    assert not (folder / ".pecan-result.json").exists()
+    assert list(model.outdir(folder).iterdir()) == []
+    model.wait_for_ready_messages(1)
+    (folder / "go").touch()
+    assert model.wait_for("finished", state="succeeded")["attempt"] == 1
+    assert starts(folder) == 2
+    assert worker.process.poll() is None
+
+
+def test_report_is_answered_with_what_it_does(model: Any) -> None:
+    folder = model.run(WAIT)
+    model.worker()
+    model.wait_for("ready")
+    model.control(command="report")
+    model.wait_for("ready", count=2)
+    model.publish(folder)
+    model.wait_for("started")
+    model.control(command="report")
+    model.wait_for("started", count=2)
+    (folder / "go").touch()
+    model.finished(folder)
+
+
+def test_an_idle_worker_leaves_at_once(model: Any) -> None:
+    worker = model.worker()
+    model.wait_for("ready")
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 1
+    model.wait_for("stopped")
+
+
+def test_a_busy_worker_finishes_its_job_and_takes_no_more(model: Any) -> None:
+    folder, other = model.run(WAIT, run="1"), model.run("true", run="2")
+    worker = model.worker()
+    model.publish(folder)
+    model.wait_for("started")
+    model.publish(other)
+    worker.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert worker.process.poll() is None
+    (folder / "go").touch()
+    assert worker.wait() == 0
+    assert model.finished(folder)["state"] == "succeeded"
+    model.wait_for("stopped")
+    assert starts(other) == 0
+    model.wait_for_ready_messages(1)
+
+
+def test_the_job_is_given_back_before_the_grace_period_ends(model: Any) -> None:
+    folder = model.run(WAIT)
+    worker = model.worker(PECAN_GRACE_SECONDS="1", PECAN_RELEASE_SECONDS="0.6")
+    model.publish(folder)
+    model.wait_for("started")
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert 0.4 <= time.monotonic() - began < 1.5
+    assert model.finished(folder)["state"] == "released"
+    model.wait_for_ready_messages(1)
+    assert not (folder / ".pecan-claim").exists()
+
+
+def test_the_job_is_given_back_when_the_broker_is_gone_for_good(model: Any, proxy: Any) -> None:
+    folder = model.run(WAIT)
+    worker = model.worker(port=proxy.port, PECAN_UNREACHABLE_SECONDS="0.5")
+    model.publish(folder)
+    model.wait_for("started")
+    proxy.close()
+    time.sleep(0.7)
+    assert worker.process.poll() is None
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert not (folder / ".pecan-claim").exists()
+    assert not (folder / ".pecan-result.json").exists()
+
+
+def test_a_message_held_for_another_worker_is_given_back(model: Any) -> None:
+    folder = model.run(WAIT)
+    (folder / ".pecan-claim").write_text('{"worker": "someone", "counter": 1}')
+    worker = model.worker(PECAN_STALE_SECONDS="60")
+    model.publish(folder)
+    while not worker.lines("held"):
+        time.sleep(0.02)
+    began = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert time.monotonic() - began < 1
+    assert model.told("finished") == []
+    model.wait_for_ready_messages(1)
