@@ -26,8 +26,56 @@ class Key:
     name: str
 
 
+class Schedule:
+    """When each key is due, and which are being handled; times are of one monotonic clock. Not thread-safe.
+
+    A key is never handed out while it is being handled; what is asked of it meanwhile waits until that is done.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._order = itertools.count()
+        self._running: dict[Key, float] = {}
+        self._again: dict[Key, float] = {}
+
+    def add(self, key: Key, due: float) -> None:
+        """Have `key` handled at `due` at the latest; an earlier appointment stands."""
+        if key in self._running:
+            self._again[key] = min(due, self._again.get(key, due))
+        elif key not in self._due or due < self._due[key]:
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, next(self._order), key))
+
+    def take(self, now: float) -> Key | None:
+        """The key that has been due the longest; it counts as being handled until `done`."""
+        next_due = self.next_due()
+        if next_due is None or next_due > now:
+            return None
+        _, _, key = heapq.heappop(self._heap)
+        del self._due[key]
+        self._running[key] = now
+        return key
+
+    def done(self, key: Key) -> None:
+        del self._running[key]
+        due = self._again.pop(key, None)
+        if due is not None:
+            self.add(key, due)
+
+    def next_due(self) -> float | None:
+        """When the next key can be taken; None when there is none, or only such as are being handled."""
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def oldest_running(self) -> float | None:
+        """Since when the oldest call has been going on."""
+        return min(self._running.values(), default=None)
+
+
 class WorkQueue:
-    """Keys and the moment each is due. `handle` is called in one of `threads` threads, never twice at once for a key."""
+    """Has keys handled when they are due, in one of `threads` threads, never twice at once for a key."""
 
     def __init__(
         self, handle: Callable[[Key], None], threads: int = 4, clock: Callable[[], float] = time.monotonic
@@ -35,10 +83,7 @@ class WorkQueue:
         self._handle = handle
         self._clock = clock
         self._condition = threading.Condition()
-        self._due: dict[Key, float] = {}
-        self._heap: list[tuple[float, int, Key]] = []
-        self._order = itertools.count()
-        self._running: dict[Key, float] = {}
+        self._schedule = Schedule()
         self._failures: dict[Key, int] = {}
         self._stopping = False
         self._threads = [
@@ -62,64 +107,34 @@ class WorkQueue:
     def add(self, key: Key, delay_seconds: float = 0.0) -> None:
         """Have `key` handled in `delay_seconds` at the latest; an earlier appointment stands."""
         with self._condition:
-            due = self._clock() + delay_seconds
-            if key in self._due and self._due[key] <= due:
-                return
-            self._due[key] = due
-            heapq.heappush(self._heap, (due, next(self._order), key))
+            self._schedule.add(key, self._clock() + delay_seconds)
             self._condition.notify()
 
     def longest_running_seconds(self) -> float:
         """How long the oldest handler call has been going on; 0 when none is."""
         with self._condition:
-            return max((self._clock() - since for since in self._running.values()), default=0.0)
-
-    def depth(self) -> int:
-        with self._condition:
-            return len(self._due)
+            since = self._schedule.oldest_running()
+            return 0.0 if since is None else self._clock() - since
 
     def _work(self) -> None:
-        while True:
-            key = self._take()
-            if key is None:
-                return
-            retry = self._run(key)
+        while (key := self._take()) is not None:
+            retry_seconds = self._run(key)
             with self._condition:
-                del self._running[key]
-                self._condition.notify_all()
-            if retry is not None:
-                self.add(key, retry)
+                if retry_seconds is not None:
+                    self._schedule.add(key, self._clock() + retry_seconds)
+                self._schedule.done(key)
+                self._condition.notify()
 
     def _take(self) -> Key | None:
         with self._condition:
             while not self._stopping:
                 now = self._clock()
-                postponed = []
-                found = None
-                while self._heap and self._heap[0][0] <= now:
-                    due, order, key = heapq.heappop(self._heap)
-                    if self._due.get(key) != due:
-                        continue
-                    if key in self._running:
-                        postponed.append((due, order, key))
-                        continue
-                    found = key
-                    break
-                for entry in postponed:
-                    heapq.heappush(self._heap, entry)
-                if found is not None:
-                    del self._due[found]
-                    self._running[found] = now
-                    return found
-                self._condition.wait(self._seconds_to_next(now, bool(postponed)))
+                key = self._schedule.take(now)
+                if key is not None:
+                    return key
+                due = self._schedule.next_due()
+                self._condition.wait(None if due is None else due - now)
             return None
-
-    def _seconds_to_next(self, now: float, waiting_for_running: bool) -> float | None:
-        if not self._heap:
-            return None
-        if waiting_for_running:
-            return 1.0
-        return max(0.0, self._heap[0][0] - now)
 
     def _run(self, key: Key) -> float | None:
         try:
