@@ -43,6 +43,10 @@ def registry(store: Store, enqueue: Callable[[Key, float], None]) -> kopf.Operat
     """The handlers: each event goes into the store, and the key it concerns into the queue."""
     made = kopf.OperatorRegistry()
 
+    @kopf.on.login(registry=made)
+    def login(**given: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
     def note(kind: str, event: Any) -> Object:
         obj: dict[str, Any] = dict(event["object"])
         obj["kind"] = kind
@@ -82,7 +86,7 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 5.0
     settings.watching.connect_timeout = 5.0
-    settings.watching.server_timeout = 300.0
+    settings.watching.server_timeout = 300
     return settings
 
 
@@ -93,6 +97,7 @@ def watch(store: Store, enqueue: Callable[[Key, float], None], namespaces: tuple
         registry=registry(store, enqueue),
         settings=watch_settings(),
         standalone=True,
+        identity="pecan-operator",  # type: ignore[arg-type]  # by default the login name, which a uid of its own lacks
         clusterwide=not namespaces,
         namespaces=namespaces,
     )
