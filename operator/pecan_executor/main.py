@@ -111,6 +111,13 @@ def _report(call: Call) -> str:
     return table(results["yearly"])
 
 
+def _cleanup(call: Call) -> str:
+    from pecan_executor.cleanup import cleanup
+
+    cleanup(call.folder, call.workflow_id, call.workflow_uid)
+    return f"{call.folder.path} is gone"
+
+
 def _table(call: Call) -> str:
     from pecan_executor.report import read_yearly, table
 
@@ -124,6 +131,7 @@ STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
     "resume": ("write the runs' states for the analysis and set output of failed runs aside", _resume),
     "analyse": ("verify outputs; write ensemble statistics and figures", _analyse),
     "report": ("put the headline numbers into the ledger", _report),
+    "cleanup": ("remove the folder of a workflow that is gone", _cleanup),
     "table": ("print the yearly statistics of an analysed folder", _table),
 }
 

@@ -14,12 +14,13 @@ from pecan_operator.clients.kube import Kube, connect
 from pecan_operator.errors import OperatorError
 from pecan_operator.handlers.boundary import Boundary
 from pecan_operator.handlers.children import Children
+from pecan_operator.handlers.cluster import Cluster
 from pecan_operator.handlers.context import Context
 from pecan_operator.handlers.health import serve
 from pecan_operator.handlers.installation import Installations
 from pecan_operator.handlers.store import Store
 from pecan_operator.handlers.watching import watch
-from pecan_operator.handlers.workqueue import Key, WorkQueue
+from pecan_operator.handlers.workqueue import WorkQueue
 from pecan_operator.settings import Settings, read_settings
 
 LONGEST_RECONCILE_SECONDS = 300.0
@@ -76,15 +77,12 @@ def run(settings: Settings) -> int:
     store = Store()
     queue = WorkQueue(lambda key: boundary.handle(key))
 
-    def pods_of(model: Key) -> set[str]:
-        return {pod["metadata"]["name"] for pod in context.pods("PecanModel", model.namespace, model.name, "worker")}
-
-    installations = Installations(queue.add, pods_of)
+    installations = Installations(queue.add, Cluster(kube, store))
     context = Context(kube, Children(kube), settings, store, installations, queue.add)
     boundary = Boundary(context)
 
     def healthy() -> str | None:
-        if boundary.monitor.is_hung(time.monotonic()):
+        if boundary.monitor.is_hung():
             return "a watch has shown nothing new although the API server lists newer objects"
         if queue.longest_running_seconds() > LONGEST_RECONCILE_SECONDS:
             return f"a reconcile has been going on for {queue.longest_running_seconds():.0f} s"

@@ -117,7 +117,10 @@ def test_mark_queued_never_takes_a_run_back(ledger, workflow, write):
 @pytest.mark.parametrize("stop", ["suspend", "cancel", "finish"])
 def test_nothing_is_taken_of_a_workflow_that_stands_still(ledger, workflow, stop):
     if stop == "suspend":
-        ledger.update_workflow("a", priority=0, max_parallel=None, max_attempts=3, stop_on_error=False, suspended=True)
+        ledger.update_workflow(
+            "a", priority=0, max_parallel=None, max_attempts=3, stop_on_error=False, suspended=True,
+            folder_policy="Retain",
+        )  # fmt: skip
     elif stop == "cancel":
         ledger.cancel_workflow("a", "x")
     else:

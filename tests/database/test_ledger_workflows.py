@@ -85,12 +85,25 @@ def test_update_writes_only_changes(ledger, ledger_database, request_for):
 
     ledger.accept_workflow(request_for("a"))
     same = {"priority": 0, "max_parallel": None, "max_attempts": 3, "stop_on_error": False, "suspended": False}
+    same["folder_policy"] = "Retain"
     before = version()
     ledger.update_workflow("a", **same)
     assert version() == before
     ledger.update_workflow("a", **{**same, "max_parallel": 2, "suspended": True, "priority": 5})
     row = ledger.read_workflow("a")
     assert (row.priority, row.max_parallel, row.suspended, row.max_attempts) == (5, 2, True, 3)
+
+
+def test_what_is_left_to_put_away(ledger, request_for):
+    for uid in "abc":
+        ledger.accept_workflow(request_for(uid))
+    same = {"priority": 0, "max_parallel": None, "max_attempts": 3, "stop_on_error": False, "suspended": False}
+    ledger.update_workflow("c", **same, folder_policy="Delete")
+    for uid in "bc":
+        ledger.finish_workflow(uid, Outcome.SUCCEEDED, "1 of 1")
+    assert [row.uid for row in ledger.read_workflows_to_put_away()] == ["a", "c"]
+    ledger.forget_folder("c")
+    assert [row.uid for row in ledger.read_workflows_to_put_away()] == ["a"]
 
 
 def test_finish_happens_once_and_in_bety_too(ledger, ledger_database, request_for):

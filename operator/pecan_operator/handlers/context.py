@@ -50,12 +50,17 @@ class Context:
         if live is None:
             live = self.kube.read(desired["apiVersion"], desired["kind"], metadata["namespace"], metadata["name"])
         made = self.children.apply(desired, live)
-        if made is not live and desired["kind"] in WATCHED:
+        if (live is None or _version(made) != _version(live)) and desired["kind"] in WATCHED:
             self.store.put(desired["kind"], made)
         return made
 
     def pods(self, kind: str, namespace: str, name: str, component: str | None = None) -> list[Object]:
         return self.store.list("Pod", namespace, labels.selector(kind, name, component))
+
+
+def _version(obj: Object) -> str | None:
+    version: str | None = obj["metadata"].get("resourceVersion")
+    return version
 
 
 def key_of(obj: Object) -> Key:

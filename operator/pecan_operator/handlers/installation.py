@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pecan_operator.clients.amqp import Broker
 from pecan_operator.clients.bety import Bety
@@ -14,7 +14,7 @@ from pecan_operator.clients.ledger import Ledger
 from pecan_operator.clients.management import Management
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.errors import NotYet
-from pecan_operator.handlers.runs import RunLoop
+from pecan_operator.handlers.runs import Cluster, RunLoop
 from pecan_operator.handlers.workqueue import Key
 
 RABBITMQ_VHOST = "pecan"
@@ -31,8 +31,8 @@ class Connections:
     platform: str
     platform_uid: str
     hostname: str
-    ledger: Mapping[str, str]
-    rabbitmq: Mapping[str, str]
+    ledger: Mapping[str, str] = field(repr=False)
+    rabbitmq: Mapping[str, str] = field(repr=False)
     ledger_secret: str
     bety_secret: str
     worker_secret: str
@@ -49,7 +49,7 @@ class Installation:
         namespace: str,
         connections: Connections,
         enqueue: Callable[[Key, float], None],
-        pods: Callable[[Key], set[str]],
+        cluster: Cluster,
     ) -> None:
         given = connections.ledger
         self.connections = connections
@@ -69,7 +69,7 @@ class Installation:
             connections.rabbitmq["password"],
             RABBITMQ_VHOST,
         )
-        self.loop = RunLoop(namespace, self.database, self.broker, enqueue, pods)
+        self.loop = RunLoop(namespace, self.database, self.ledger, self.broker, cluster, enqueue)
 
     def start(self) -> None:
         self.broker.start()
@@ -84,9 +84,9 @@ class Installation:
 class Installations:
     """One Installation a namespace, replaced when its credentials change. Thread-safe."""
 
-    def __init__(self, enqueue: Callable[[Key, float], None], pods: Callable[[Key], set[str]]) -> None:
+    def __init__(self, enqueue: Callable[[Key, float], None], cluster: Cluster) -> None:
         self._enqueue = enqueue
-        self._pods = pods
+        self._cluster = cluster
         self._lock = threading.Lock()
         self._by_namespace: dict[str, Installation] = {}
 
@@ -96,7 +96,7 @@ class Installations:
             present = self._by_namespace.get(namespace)
             if present is not None and present.connections == connections:
                 return False
-            replacement = Installation(namespace, connections, self._enqueue, self._pods)
+            replacement = Installation(namespace, connections, self._enqueue, self._cluster)
             self._by_namespace[namespace] = replacement
         if present is not None:
             present.stop()

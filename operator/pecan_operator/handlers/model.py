@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -44,7 +44,8 @@ KIND = "PecanModel"
 class Memory:
     """What is remembered of a model between calls; all of it can be lost.
 
-    `done` says for which platform connection and generation registration and queue are in place.
+    `done` says for which platform connection and generation registration and queue are in place; `below_since` since
+    when fewer workers would have been enough.
     """
 
     done: tuple[object, ...] | None = None
@@ -58,6 +59,7 @@ class ModelHandler:
     """Reconciles PecanModels."""
 
     context: Context
+    clock: Callable[[], float] = time.monotonic
     _memories: dict[str, Memory] = field(default_factory=dict)
     _uids: dict[Key, str] = field(default_factory=dict)
 
@@ -141,7 +143,8 @@ class ModelHandler:
             for pod in self.context.pods(KIND, model.namespace, model.name, "worker")
             if not pod["metadata"].get("deletionTimestamp")
         ]
-        workers = [_worker(pod, view) for pod in pods]
+        # An ended pod (evicted, say) has been replaced by its ReplicaSet, and stays only for people to look at.
+        workers = [_worker(pod, view) for pod in pods if _phase_of(pod) not in ("Succeeded", "Failed")]
         decision = self._decide(model, view, workers, current, memory)
         marks = decide_marks(workers, len(workers) - decision.replicas)
         for pod in marks.give:
@@ -164,7 +167,7 @@ class ModelHandler:
     def _decide(
         self, model: PecanModel, view: QueueView, workers: Sequence[Worker], current: int | None, memory: Memory
     ) -> Decision:
-        now = time.monotonic()
+        now = self.clock()
         scaling = model.spec.scaling
         limits = Limits(
             min_replicas=scaling.min_replicas,
@@ -187,7 +190,7 @@ class ModelHandler:
         if current is None or decision.wanted is None or decision.wanted >= current:
             memory.below_since = None
         else:
-            if memory.below_since is None:
+            if memory.below_since is None or decision.replicas < current:
                 memory.below_since = now
             wait = scaling.idle_seconds - (now - memory.below_since)
             self.context.enqueue(Key(KIND, model.namespace, model.name), max(wait, 1.0))
@@ -294,11 +297,16 @@ def _worker(pod: Object, view: QueueView) -> Worker:
     annotations = pod["metadata"].get("annotations") or {}
     return Worker(
         pod=name,
-        started=(pod.get("status") or {}).get("phase") == "Running",
+        started=_phase_of(pod) == "Running",
         known=name in view.workers,
         idle_since=view.workers.get(name),
         marked=DELETION_COST in annotations,
     )
+
+
+def _phase_of(pod: Object) -> str | None:
+    phase: str | None = (pod.get("status") or {}).get("phase")
+    return phase
 
 
 def _phase(model: PecanModel, decision: Decision, trouble: bool, subscribed: int) -> str:

@@ -6,9 +6,10 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from pecan_operator.clients.amqp import Broker
 from pecan_operator.clients.database import Database
@@ -16,7 +17,7 @@ from pecan_operator.clients.ledger import Ledger
 from pecan_operator.core.fairness import allocate
 from pecan_operator.core.runs import decide_changes, lost
 from pecan_operator.core.scaling import publish_window
-from pecan_operator.errors import Unavailable
+from pecan_operator.errors import OperatorError, Unavailable
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
@@ -27,6 +28,7 @@ CONTROL_SECONDS = 1.0
 PATROL_SECONDS = 5.0
 PROGRESS_SECONDS = 1.0
 POD_GONE_SECONDS = 45.0
+STALLED_SECONDS = 60.0
 OVERDUE_MARGIN_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,14 @@ class QueueView:
     broker_error: str | None
 
 
+class Cluster(Protocol):
+    """What the loop asks about the cluster; see handlers/cluster.py."""
+
+    def gone_workers(self, namespace: str, workers: Iterable[str]) -> set[str]: ...
+
+    def queues(self, namespace: str) -> set[str]: ...
+
+
 class RunLoop:
     """One thread. Other threads tell it what is served and followed, and read its views."""
 
@@ -62,16 +72,19 @@ class RunLoop:
         self,
         namespace: str,
         database: Database,
+        ledger: Ledger,
         broker: Broker,
+        cluster: Cluster,
         enqueue: Callable[[Key, float], None],
-        pods: Callable[[Key], set[str]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._namespace = namespace
         self._database = database
-        self._ledger = Ledger(database)
+        self._ledger = ledger
         self._broker = broker
+        self._cluster = cluster
         self._enqueue = enqueue
-        self._pods = pods
+        self._clock = clock
         self._lock = threading.Lock()
         self._served: dict[str, Served] = {}
         self._followed: dict[str, Key] = {}
@@ -82,9 +95,9 @@ class RunLoop:
         self._stopping = threading.Event()
         self._due: dict[str, float] = {}
         self._connection = 0
-        self._gone_since: dict[str, dict[RunKey, float]] = {}
+        self._since: dict[str, dict[Hashable, float]] = {}
         self._thread = threading.Thread(target=self._run, name=f"runs-{namespace}", daemon=True)
-        self.beat = time.monotonic()
+        self.beat = clock()
 
     def start(self) -> None:
         self._thread.start()
@@ -103,12 +116,11 @@ class RunLoop:
             self._wake.set()
 
     def withdraw(self, queue: str, key: Key) -> None:
-        """The model of `queue` is gone: its workers give back what they hold, and waiting runs become planned again."""
+        """The model of `queue` is gone: its workers give back what they hold; what waits is taken back soon."""
         with self._lock:
             if queue in self._served and self._served[queue].key != key:
                 return
             self._served.pop(queue, None)
-            self._workers.pop(queue, None)
         self._broker.control({"command": "release", "queue": queue})
 
     def release_all(self) -> None:
@@ -136,7 +148,7 @@ class RunLoop:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.beat = time.monotonic()
+            self.beat = self._clock()
             try:
                 self.step()
             except Unavailable as error:
@@ -160,11 +172,15 @@ class RunLoop:
         if self._is_due("control", CONTROL_SECONDS):
             self._control()
         if self._is_due("patrol", PATROL_SECONDS):
-            self._patrol()
+            try:
+                self._patrol()
+            except OperatorError as error:
+                # What is known of queues stays known: the API server may be away.
+                _log.warning("namespace %s: %s", self._namespace, error)
 
     def _is_due(self, duty: str, seconds: float) -> bool:
-        now = time.monotonic()
-        if now < self._due.get(duty, 0.0):
+        now = self._clock()
+        if now < self._due.get(duty, now):
             return False
         self._due[duty] = now + seconds
         return True
@@ -193,34 +209,53 @@ class RunLoop:
 
     def _record_events(self) -> bool:
         batch = self._broker.take_events(EVENT_BATCH, STEP_SECONDS)
-        if batch.events:
-            self.record(batch.events)
         for dead in batch.dead:
-            _log.warning("a message of namespace %s was dead-lettered: %s", self._namespace, dead)
-        if batch.events or batch.dead:
+            _log.warning("namespace %s: %s", self._namespace, dead.reason)
+        self.record([*batch.events, *batch.dead])
+        self._note_workers(batch.events)
+        if batch.token is not None:
             self._broker.ack(batch)
-        return bool(batch.events)
+        return bool(batch.events or batch.dead)
 
     def record(self, events: Sequence[WorkerEvent]) -> None:
-        """Bring a batch of events into the ledger in one transaction, and tell who has to look again."""
+        """Bring a batch of events into the ledger in one transaction, and tell who has to look again.
+
+        An event that the ledger cannot take is dropped: it would hold up all others for ever.
+        """
+        if not events:
+            return
+        try:
+            self._record(events)
+        except Unavailable:
+            raise
+        except Exception:
+            if len(events) == 1:
+                _log.exception("namespace %s: an event of %s is dropped", self._namespace, events[0].worker)
+                return
+            for event in events:
+                self.record([event])
+
+    def _record(self, events: Sequence[WorkerEvent]) -> None:
         keys = sorted(
             {event.key for event in events if event.key is not None}, key=lambda key: (key.workflow_id, key.run_id)
         )
+        if not keys:
+            return
         touched: set[str] = set()
-        if keys:
-            with self._database.transaction() as cursor:
-                rows = self._ledger.lock_runs(cursor, keys)
-                changes = decide_changes(rows, events)
-                if changes:
-                    touched = self._ledger.write_runs(cursor, changes)
-        self._note_workers(events)
+        with self._database.transaction() as cursor:
+            rows = self._ledger.lock_runs(cursor, keys)
+            changes = decide_changes(rows, events)
+            if changes:
+                touched = self._ledger.write_runs(cursor, changes)
+        for workflow_id in _unwanted(rows, events):
+            self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
         with self._lock:
             followers = [self._followed[uid] for uid in touched if uid in self._followed]
         for key in followers:
             self._enqueue(key, PROGRESS_SECONDS)
 
     def _note_workers(self, events: Iterable[WorkerEvent]) -> None:
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             for event in events:
                 workers = self._workers.setdefault(event.queue, {})
@@ -230,20 +265,26 @@ class RunLoop:
                     workers.pop(event.worker, None)
                 elif workers.get(event.worker) is None:
                     workers[event.worker] = now
+            models = [self._served[queue].key for queue in {event.queue for event in events} & self._served.keys()]
+        for key in models:
+            self._enqueue(key, PROGRESS_SECONDS)
 
     def _refresh(self) -> None:
         with self._lock:
             queues = list(self._served)
-            before = (self._counts, self._ready)
+            before = None if self._counts is None or self._ready is None else (self._counts, self._ready)
         counts = self._ledger.queue_counts()
         ready = self._broker.ready(queues) if queues else {}
         with self._lock:
             self._counts, self._ready = counts, ready
             served = dict(self._served)
         for queue, model in served.items():
-            old = ((before[0] or {}).get(queue), (before[1] or {}).get(queue))
-            if None in before or old != (counts.get(queue), ready.get(queue)):
+            work = _work(counts, ready, queue)
+            known = None if before is None else _work(*before, queue)
+            if known is None or work > known:
                 self._enqueue(model.key, 0.0)
+            elif work < known:
+                self._enqueue(model.key, PROGRESS_SECONDS)
 
     def _unknown(self, error: Unavailable) -> None:
         with self._lock:
@@ -289,41 +330,83 @@ class RunLoop:
         now = datetime.now(UTC)
         with self._lock:
             served = dict(self._served)
+            queues = [*(self._counts or {}), *(queue for queue in self._workers if queue not in (self._counts or {}))]
         for queue, model in served.items():
             limit = timedelta(seconds=model.timeout_seconds + model.grace_seconds + OVERDUE_MARGIN_SECONDS)
             self._give_up(self._ledger.overdue_runs(queue, now - limit), "no word of it since its time ran out", now)
-            self._give_up(self._orphans(queue, model), "its worker pod is gone", now)
-            self._drop_gone_workers(queue, model)
-        self._recall_unserved(set(served))
+        for queue in queues:
+            self._give_up(self._orphans(queue), "its worker pod is gone", now)
+            self._drop_gone_workers(queue)
+        self._take_back(served)
 
     def _give_up(self, rows: Sequence[RunRow], reason: str, now: datetime) -> None:
         if rows:
             self.record([lost(row, reason, now) for row in rows])
             self._wake.set()
 
-    def _orphans(self, queue: str, model: Served) -> list[RunRow]:
+    def _orphans(self, queue: str) -> list[RunRow]:
         """Running rows whose pod has been gone so long that another worker would have reported them."""
-        pods = self._pods(model.key)
-        now = time.monotonic()
-        before = self._gone_since.get(queue, {})
-        gone = [row for row in self._ledger.running_runs(queue) if row.worker not in pods]
-        since = self._gone_since[queue] = {row.key: before.get(row.key, now) for row in gone}
-        return [row for row in gone if now - since[row.key] >= POD_GONE_SECONDS]
+        running = self._ledger.running_runs(queue)
+        gone = self._cluster.gone_workers(self._namespace, {row.worker for row in running if row.worker is not None})
+        lasting = self._lasting(
+            f"orphans of {queue}", [row.key for row in running if row.worker in gone], POD_GONE_SECONDS
+        )
+        return [row for row in running if row.key in lasting]
 
-    def _drop_gone_workers(self, queue: str, model: Served) -> None:
-        pods = self._pods(model.key)
+    def _drop_gone_workers(self, queue: str) -> None:
         with self._lock:
-            workers = self._workers.get(queue, {})
-            for pod in [pod for pod in workers if pod not in pods]:
-                del workers[pod]
+            workers = list(self._workers.get(queue, {}))
+        gone = self._cluster.gone_workers(self._namespace, workers)
+        with self._lock:
+            for pod in gone:
+                self._workers.get(queue, {}).pop(pod, None)
 
-    def _recall_unserved(self, served: set[str]) -> None:
-        """Runs that wait on a queue no model serves go back to planned, so that no later worker starts them unasked."""
-        counts = self._counts or {}
-        for queue, count in counts.items():
-            if queue in served:
-                continue
+    def _lasting(self, what: str, found: Iterable[Hashable], seconds: float) -> set[Hashable]:
+        """Those of `found` that every call for `seconds` has found."""
+        now = self._clock()
+        before = self._since.get(what, {})
+        since = self._since[what] = {each: before.get(each, now) for each in found}
+        return {each for each, moment in since.items() if now - moment >= seconds}
+
+    def _take_back(self, served: Mapping[str, Served]) -> None:
+        """Queued runs that nobody will take become planned again, or cancelled if their workflow is: those of a queue
+        without a model, or without workers, and those whose messages are gone."""
+        with self._lock:
+            if self._counts is None or self._ready is None:
+                return
+            counts, ready = dict(self._counts), dict(self._ready)
+            workers = {queue: list(known.values()) for queue, known in self._workers.items()}
+        unserved = counts.keys() - served.keys()
+        deserted = unserved - self._cluster.queues(self._namespace) if unserved else set()
+        for queue in deserted:
             self._broker.control({"command": "release", "queue": queue})
-            if count.queued and not count.running:
-                self._broker.recall(queue)
-                self._ledger.requeue_queued([queue])
+        waiting = {queue for queue, count in counts.items() if count.queued and not count.running}
+        suspended = {queue for queue, model in served.items() if model.suspended}
+        if self._ledger.cancelling():
+            suspended |= {queue for queue in served if not workers.get(queue)}
+        recalled = waiting & (deserted | suspended)
+        for queue in recalled:
+            self._broker.recall(queue)
+        idle = {
+            queue for queue in waiting & served.keys() if not ready.get(queue) and None not in workers.get(queue, [])
+        }
+        vanished = self._lasting("queues without messages", idle - recalled, STALLED_SECONDS)
+        back = [queue for queue in waiting if queue in recalled or queue in vanished]
+        if back and self._ledger.requeue_queued(back):
+            with self._lock:
+                followers = list(self._followed.values())
+            for key in followers:
+                self._enqueue(key, 0.0)
+            self._wake.set()
+
+
+def _unwanted(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> set[int]:
+    """Cancelled workflows of which a worker has begun a run: its message was on its way when the workflow was cancelled."""
+    begun = {event.key for event in events if event.kind is EventKind.STARTED}
+    return {key.workflow_id for key, row in rows.items() if row.workflow_cancelled and key in begun}
+
+
+def _work(counts: Mapping[str, QueueCounts], ready: Mapping[str, int | None], queue: str) -> int:
+    """How much there is to do on a queue, to tell whether it grew."""
+    count = counts.get(queue, QueueCounts())
+    return count.publishable + max(count.queued + count.running, ready.get(queue) or 0)

@@ -22,7 +22,8 @@ from pecan_operator.records import Outcome, RunCounts, WorkflowRequest, Workflow
 
 KIND = "PecanWorkflow"
 LOOK_AGAIN_SECONDS = 30.0
-CANCEL_WITHOUT_WORKERS_SECONDS = 10.0
+CANCELLING_SECONDS = 2.0
+CLEANING_SECONDS = 5.0
 
 
 @dataclass
@@ -39,9 +40,9 @@ class WorkflowHandler:
             self._put_away(key, known)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return
+        self._uids[key] = obj["metadata"]["uid"]
         if self._is_over(obj):
             return
-        self._uids[key] = obj["metadata"]["uid"]
         try:
             workflow = PecanWorkflow.parse(obj)
             installation = self.context.installations.get(key.namespace)
@@ -55,7 +56,7 @@ class WorkflowHandler:
 
     def put_away_absent(self, namespace: str, installation: Installation) -> None:
         """Workflows of the ledger whose resource went away while nobody looked."""
-        for row in installation.ledger.read_workflows(unfinished_only=True):
+        for row in installation.ledger.read_workflows_to_put_away():
             key = Key(KIND, namespace, row.name)
             obj = self.context.find(key)
             if obj is None or obj["metadata"]["uid"] != row.uid:
@@ -68,9 +69,11 @@ class WorkflowHandler:
     def _is_over(self, obj: Object) -> bool:
         """Finished and fully reported: nothing can change any more."""
         status = obj.get("status") or {}
+        ready = find(status, "Ready") or {}
         return (
             status.get("finishedAt") is not None
             and status.get("observedGeneration") == obj["metadata"].get("generation")
+            and status.get("phase") == ready.get("reason")
             and status.get("phase") in {outcome.value for outcome in Outcome}
         )
 
@@ -121,7 +124,7 @@ class WorkflowHandler:
         self._update_limits(workflow, installation, row)
         facts = self._observe(workflow, installation, row)
         plan = decide_plan(facts)
-        if self._carry_out(plan, workflow, obj, installation, row):
+        if self._carry_out(plan, facts, workflow, obj, installation):
             row = installation.ledger.read_workflow(workflow.uid) or row
             facts = self._observe(workflow, installation, row)
         failures = installation.ledger.failures(workflow.uid, limit=3) if facts.counts.failed else []
@@ -129,7 +132,7 @@ class WorkflowHandler:
         if row.finished_at is not None:
             installation.loop.unfollow(workflow.uid)
             return
-        self.context.enqueue(key, 0.0 if decide_plan(facts).step is not plan.step else LOOK_AGAIN_SECONDS)
+        self.context.enqueue(key, 0.0 if decide_plan(facts).step is not plan.step else _seconds_to_wait(plan, facts))
 
     def _update_limits(self, workflow: PecanWorkflow, installation: Installation, row: WorkflowRow) -> None:
         spec = workflow.spec
@@ -140,6 +143,7 @@ class WorkflowHandler:
             max_attempts=spec.retry.max_attempts or row.max_attempts,
             stop_on_error=row.stop_on_error,
             suspended=spec.suspend,
+            folder_policy=spec.folder_policy,
         )
         if row.suspended != spec.suspend or row.priority != spec.priority or row.max_parallel != spec.max_parallel:
             installation.loop.wake()
@@ -171,17 +175,20 @@ class WorkflowHandler:
         return JobView(state) if trouble is None else JobView(state, trouble.reason, trouble.message)
 
     def _carry_out(
-        self, plan: Plan, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow
+        self, plan: Plan, facts: Facts, workflow: PecanWorkflow, obj: Object, installation: Installation
     ) -> bool:
         """Do what the plan says; True when the ledger changed by it."""
+        row = facts.row
         if plan.step is Step.PREPARE:
-            self._prepare(workflow, obj, installation, row)
+            if facts.prepare.state is JobState.ABSENT:
+                self._prepare(workflow, obj, installation, row)
             return False
         if plan.step is Step.RUN:
             installation.loop.wake()
             return False
         if plan.step is Step.ANALYSE:
-            self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)))
+            if facts.analyse.state is JobState.ABSENT:
+                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)))
             return False
         if plan.step is Step.CANCEL:
             self._cancel(installation, row, plan.message)
@@ -220,7 +227,6 @@ class WorkflowHandler:
                 "batch/v1", "Job", metadata["namespace"], metadata["name"], uid=present["metadata"]["uid"]
             )
             raise NotYet("OldJob", f"Job {metadata['name']} of an earlier workflow is being removed", 2.0)
-        self.context.store.put("Job", present)
 
     def _site(self, installation: Installation) -> jobs.Site:
         connections = installation.connections
@@ -251,7 +257,7 @@ class WorkflowHandler:
             installation.loop.unfollow(uid)
             del self._uids[key]
             return
-        self.context.enqueue(key, 1.0)
+        self.context.enqueue(key, CANCELLING_SECONDS if row.finished_at is None else CLEANING_SECONDS)
 
     def _put_away_row(self, installation: Installation, row: WorkflowRow) -> bool:
         """One step towards nothing left; True when it is reached."""
@@ -263,8 +269,19 @@ class WorkflowHandler:
             if counts.open:
                 return False
             installation.ledger.finish_workflow(row.uid, Outcome.CANCELLED, "its PecanWorkflow was deleted")
-        if row.folder_policy == "Delete":
-            self.context.kube.create(jobs.cleanup_job(row, self._site(installation)))
+        return row.folder_policy == "Retain" or self._clean_up(installation, row)
+
+    def _clean_up(self, installation: Installation, row: WorkflowRow) -> bool:
+        """Have the folder removed by a Job, tried again until one succeeds; True when the folder is gone."""
+        wanted = jobs.cleanup_job(row, self._site(installation))
+        name = wanted["metadata"]["name"]
+        job = self.context.kube.read("batch/v1", "Job", row.namespace, name)
+        if job is None:
+            self.context.kube.create(wanted)
+            return False
+        if job_condition(job, "Complete") is None:
+            return False
+        installation.ledger.forget_folder(row.uid)
         return True
 
     def _report(self, workflow: PecanWorkflow, obj: Object, facts: Facts, current: list[Condition]) -> None:
@@ -309,6 +326,15 @@ class WorkflowHandler:
             model = self._model(workflow)
         except OperatorError as error:
             return [Condition("ModelReady", False, error.reason, error.message)]
+        if model.spec.queue != row.queue:
+            return [
+                Condition(
+                    "ModelReady",
+                    False,
+                    "QueueChanged",
+                    f"PecanModel {model.name} serves queue {model.spec.queue} now, but the runs are for {row.queue}",
+                )
+            ]
         obj: Mapping[str, Any] = self.context.store.get("PecanModel", model.namespace, model.name) or {}
         ready = find(obj.get("status"), "Ready")
         if model.spec.suspend:
@@ -335,6 +361,16 @@ class WorkflowHandler:
             self.context.now(),
         )
         self.context.kube.apply_status(obj, status)
+
+
+def _seconds_to_wait(plan: Plan, facts: Facts) -> float:
+    """When to look again although nothing is heard: cancelled runs may end without a word, and deadlines pass."""
+    if plan.step is Step.CANCEL:
+        return CANCELLING_SECONDS
+    if facts.deadline_seconds is None:
+        return LOOK_AGAIN_SECONDS
+    left = (facts.row.accepted_at - facts.now).total_seconds() + facts.deadline_seconds
+    return min(LOOK_AGAIN_SECONDS, max(left, 0.0) + 0.1)
 
 
 def _is_owned_by(obj: Object, uid: str) -> bool:

@@ -89,6 +89,16 @@ class Workflows:
         with self._database.transaction() as cursor:
             return _select(cursor, " AND ".join(where), values)
 
+    def read_workflows_to_put_away(self) -> list[WorkflowRow]:
+        """Workflows with something left to do when their resource is gone: runs to end, or a folder to remove."""
+        with self._database.transaction() as cursor:
+            return _select(cursor, "finished_at IS NULL OR folder_policy = 'Delete'", ())
+
+    def forget_folder(self, uid: str) -> None:
+        """The folder of a workflow whose resource is gone has been removed: nothing is left to do."""
+        with self._database.transaction() as cursor:
+            cursor.execute("UPDATE pecan_operator.workflow SET folder_policy = 'Retain' WHERE uid = %s", (uid,))
+
     def update_workflow(
         self,
         uid: str,
@@ -98,14 +108,15 @@ class Workflows:
         max_attempts: int,
         stop_on_error: bool,
         suspended: bool,
+        folder_policy: str,
     ) -> None:
         """Takes over what a user may change in a workflow; writes nothing when it is so already."""
-        values = (priority, max_parallel, max_attempts, stop_on_error, suspended)
-        columns = "(priority, max_parallel, max_attempts, stop_on_error, suspended)"
+        values = (priority, max_parallel, max_attempts, stop_on_error, suspended, folder_policy)
+        columns = "(priority, max_parallel, max_attempts, stop_on_error, suspended, folder_policy)"
         with self._database.transaction() as cursor:
             cursor.execute(
-                f"UPDATE pecan_operator.workflow SET {columns} = (%s, %s::integer, %s, %s, %s)"
-                f" WHERE uid = %s AND {columns} IS DISTINCT FROM (%s, %s::integer, %s, %s, %s)",
+                f"UPDATE pecan_operator.workflow SET {columns} = (%s, %s::integer, %s, %s, %s, %s)"
+                f" WHERE uid = %s AND {columns} IS DISTINCT FROM (%s, %s::integer, %s, %s, %s, %s)",
                 (*values, uid, *values),
             )
 
