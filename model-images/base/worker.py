@@ -53,6 +53,10 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Awaitable, Callable, Mapping, NamedTuple, Sequence, TypeVar
 
+if __name__ == "__main__":
+    # Process 1 never gets a signal it has no handler for; from here on none is missed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError
@@ -487,6 +491,9 @@ class Attempt:
         if problem:
             return Outcome("refused", reason=problem)
         if not os.path.isdir(self._folder):
+            # Opening what it should be in makes an NFS client ask the server anew.
+            with contextlib.suppress(OSError):
+                os.close(os.open(os.path.dirname(self._folder), os.O_RDONLY))
             return Look.MISSING
         answer = self._answer_on_file()
         if answer:
@@ -978,10 +985,10 @@ class Worker:
         pause = shortest
         while True:
             session = Session(self._settings, self._queue)
+            began = time.monotonic()
             try:
                 await session.open(self._on_control)
                 log("connected", queue=self._queue)
-                pause = shortest
                 self._session = session
                 self._subscribe()
                 reason = await asyncio.shield(session.closed)
@@ -993,9 +1000,10 @@ class Worker:
                 await session.close()
             if self._session is not None:
                 self._session, self._disconnected_at = None, time.monotonic()
+            # A connection that held for a while says that the broker is well: no reason to keep it waiting.
+            pause = shortest if time.monotonic() - began > longest else min(pause * 2, longest)
             log("disconnected", reason=shorten(reason), retry_seconds=pause)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, longest)
 
     async def _announce(self) -> None:
         while True:
@@ -1119,7 +1127,8 @@ class Worker:
         """
         message, settings = delivery.message, self._settings
         began = time.monotonic()
-        seen, seen_at = b"", began
+        seen: bytes | None = None
+        seen_at = began
         while True:
             found = await in_thread(attempt.look)
             now = time.monotonic()
@@ -1139,11 +1148,12 @@ class Worker:
                 await delivery.wait(settings.folder_seconds / 30)
                 continue
             content = await in_thread(attempt.claim.read) or b""
+            # Only the time between two readings counts: the first one's end, the second one's begin.
             if content != seen:
-                seen, seen_at = content, now
+                seen, seen_at = content, time.monotonic()
                 log("held", folder=message.folder, by=(parse_object(content) or {}).get("worker"))
             elif now - seen_at >= settings.stale_seconds:
-                outcome = await in_thread(partial(attempt.expire, seen))
+                outcome = await in_thread(partial(attempt.expire, content))
                 if outcome is not None:
                     return outcome
             await delivery.wait(settings.stale_seconds / 15)

@@ -170,6 +170,8 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
         yield server
 
 
+# Another Python, with another pika, to run the worker with: it has to do with what a model image has.
+WORKER_PYTHON = os.environ.get("PECAN_WORKER_PYTHON", sys.executable)
 WORKER = Path(__file__).parents[2] / "model-images" / "base" / "worker.py"
 QUICK = {
     "PECAN_RENEW_SECONDS": "0.2",
@@ -281,7 +283,7 @@ class Model:
         """Starts a worker and waits until it is connected."""
         worker = WorkerProcess(
             name,
-            [*prefix, sys.executable, str(WORKER)],
+            [*prefix, WORKER_PYTHON, str(WORKER)],
             {
                 "PATH": os.environ["PATH"],
                 "RABBITMQ_URI": self.rabbit.uri(WORKER_USER, port),
