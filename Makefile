@@ -25,10 +25,10 @@ demo: ## Run a real 100-member DALEC ensemble on a real cluster and show its res
 	@hack/demo
 
 .PHONY: test
-test: check unit chart e2e ## Everything that guards a change: check, unit, chart and e2e tests
+test: cluster check unit chart services e2e ## Everything that guards a change, on a real cluster
 
 .PHONY: test-full
-test-full: check unit services chart e2e-full cluster-test ## test, and what takes too long for it
+test-full: cluster check unit chart services-full services e2e-full cluster-test ## test, and what takes too long for it
 
 .PHONY: check
 check: venv ## Lint, types, architecture, CRD drift, chart lint
@@ -46,7 +46,13 @@ unit: venv ## Unit tests: every decision, no cluster
 
 .PHONY: services
 services: venv ## Tests of worker, broker client and ledger on a RabbitMQ and a PostgreSQL of their own
-	@$(PYTEST) -q tests/broker tests/database
+	@hack/services
+	@$(PYTEST) -q tests/broker tests/database -m "not full"
+
+.PHONY: services-full
+services-full: venv ## The long tests of the same
+	@hack/services
+	@$(PYTEST) -q tests/broker tests/database -m full
 
 .PHONY: chart
 chart: venv ## Tests of the rendered chart
