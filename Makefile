@@ -96,6 +96,10 @@ e2e-full: venv install ## All tests on the real cluster, the long ones too
 cluster-test: venv ## Start, kill and stop a local cluster of its own
 	@$(PYTEST) -q tests/e2e -m cluster_lifecycle
 
+.PHONY: bench
+bench: venv install ## Figures of the run loop on the real cluster
+	@$(BIN)/python tests/bench/workers.py
+
 .PHONY: clean
 clean: ## Remove what was built into this tree
 	@rm -rf $(VENV) .build results
