@@ -8,6 +8,7 @@ Needs `make install`. No test asserts on a time.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -53,11 +54,11 @@ def kubectl(*arguments: str, given: str | None = None, namespace: str = NAMESPAC
     return subprocess.run([*command, *arguments], input=given, capture_output=True, text=True, check=True).stdout
 
 
-def apply(path: str, **changes: Any) -> None:
+def apply(path: str, replace: dict[str, str] | None = None) -> None:
     manifest = subprocess.run(
         [str(ROOT / "hack/manifests"), str(ROOT / path)], capture_output=True, text=True, check=True
     ).stdout
-    for old, new in changes.pop("replace", {}).items():
+    for old, new in (replace or {}).items():
         manifest = manifest.replace(old, new)
     kubectl("apply", "-f", "-", given=manifest)
 
@@ -114,7 +115,7 @@ def measure_one_worker(runs: int, repeat: int) -> dict[str, float]:
         600,
         1.0,
     )
-    gaps = sorted((after - before) / 1e6 for before, after in zip(stamps, stamps[1:], strict=False))
+    gaps = sorted((after - before) / 1e6 for before, after in itertools.pairwise(stamps))
     return {
         "runs_per_second": (runs - 1) / ((stamps[-1] - stamps[0]) / 1e9),
         "gap_ms_p50": statistics.median(gaps),
