@@ -182,7 +182,9 @@ class Buildah:
         # With those settings apt's own clean-up no longer sees the caches that installing the base has left.
         hooks = [f"copy-in {apt_conf} /etc/apt/apt.conf.d", 'rm -f "$1"/var/cache/apt/*.bin']
         options += [f"--customize-hook={hook}" for hook in hooks]
-        run(["mmdebstrap", "--variant=minbase", *options, DEBIAN_SUITE, context / "root.tar"], log)
+        # Killed, mmdebstrap leaves its work behind: here the next attempt removes it.
+        env = {**os.environ, "TMPDIR": str(context)}
+        run(["mmdebstrap", "--variant=minbase", *options, DEBIAN_SUITE, context / "root.tar"], log, env)
         (context / "Dockerfile").write_text('FROM scratch\nADD root.tar /\nCMD ["bash"]\n')
         run([*self.command, "bud", "--quiet", "--tag", DEBIAN_IMAGE, context], log, self.env)
         shutil.rmtree(context)
