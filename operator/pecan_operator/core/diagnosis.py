@@ -155,14 +155,14 @@ def _of_container(container: Manifest) -> Diagnosis | None:
         ended = container.get("lastState", {}).get("terminated")
     if ended is None or (ended.get("exitCode") == 0 and reason != "CrashLoopBackOff"):
         return None
-    return _of_ending(name, ended)
+    return _of_ending(name, ended, "Crashing")
 
 
-def _of_ending(container: str, ended: Manifest) -> Diagnosis:
+def _of_ending(container: str, ended: Manifest, otherwise: str) -> Diagnosis:
     if ended.get("reason") == "OOMKilled":
         return Diagnosis("OutOfMemory", f"container {container} used more memory than its limit and was killed")
     said = last_line(ended.get("message"))
-    reason = next((cause for words, cause in KNOWN_ENDINGS if words in said.lower()), "Crashing")
+    reason = next((cause for words, cause in KNOWN_ENDINGS if words in said.lower()), otherwise)
     code = ended.get("exitCode")
     return Diagnosis(
         reason, _short(f"container {container} ended with exit code {code}{f': {said}' if said else ''}", keep_end=True)
@@ -173,7 +173,7 @@ def _of_failed_pod(pod: Manifest) -> Diagnosis | None:
     for container in _containers(pod):
         ended = container.get("state", {}).get("terminated")
         if ended is not None and ended.get("exitCode") != 0:
-            return _of_ending(container["name"], ended)
+            return _of_ending(container["name"], ended, "Failed")
     status = pod.get("status", {})
     if status.get("reason"):
         return Diagnosis(status["reason"], _short(f"pod {pod['metadata']['name']}: {status.get('message') or ''}"))

@@ -95,6 +95,10 @@ PODS = {
         pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/1 nodes: insufficient cpu"}]),
         Diagnosis("Unschedulable", "no node takes pod p-0: 0/1 nodes: insufficient cpu"),
     ),
+    "ended, for good": (
+        pod(phase="Failed", containers=[container(CRASHED)]),
+        Diagnosis("Failed", "container c ended with exit code 1: cannot open /data/x"),
+    ),
     "evicted": (
         pod(phase="Failed", reason="Evicted", message="low on memory"),
         Diagnosis("Evicted", "pod p-0: low on memory"),
