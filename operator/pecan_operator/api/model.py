@@ -192,7 +192,8 @@ class ModelStatus(Status):
     """How the model and its workers are."""
 
     phase: Annotated[str, Field(max_length=32)] | None = None
-    """One word for people, such as Pending, Ready or Suspended; programs read the conditions."""
+    """One word for people: Pending, Idle (no workers, since no work), Progressing, Ready, Degraded or Suspended; programs
+    read the conditions."""
     observed_generation: Bound | None = None
     """The metadata.generation that this status is about."""
     queue: Annotated[str, Field(max_length=255)] | None = None
@@ -229,7 +230,7 @@ class PecanModel(Resource):
             Column("Outstanding", ".status.outstanding", "integer"),
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Image", ".spec.image", wide=True),
-            Column("Message", condition_message("Ready"), wide=True),
+            Column("Message", condition_message("Ready")),
         ),
         scale={
             "specReplicasPath": ".spec.scaling.minReplicas",

@@ -367,7 +367,7 @@ class PecanWorkflow(Resource):
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Running", ".status.runs.running", "integer", wide=True),
             Column("Id", ".status.workflowId", "integer", wide=True),
-            Column("Message", condition_message("Ready"), wide=True),
+            Column("Message", condition_message("Ready")),
         ),
     )
 

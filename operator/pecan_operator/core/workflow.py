@@ -152,9 +152,9 @@ def _ready(facts: Facts, stages: Sequence[Condition]) -> Condition:
     return Condition("Ready", False, "Finishing", "the results are there")
 
 
-def _job_condition(kind: str, done: bool, view: JobView, verb: str, waiting: str) -> Condition:
-    if done:
-        return Condition(kind, True, kind, "")
+def _job_condition(kind: str, done: str | None, view: JobView, verb: str, waiting: str) -> Condition:
+    if done is not None:
+        return Condition(kind, True, kind, done)
     if view.state is JobState.FAILED:
         return Condition(kind, False, view.reason or "JobFailed", view.message or "the Job failed")
     if view.message:
@@ -165,12 +165,12 @@ def _job_condition(kind: str, done: bool, view: JobView, verb: str, waiting: str
 
 
 def _prepared(facts: Facts) -> Condition:
-    done = facts.row.prepared_at is not None
+    done = None if facts.row.prepared_at is None else f"{facts.counts.total} runs in {facts.row.folder}/run"
     return _job_condition("Prepared", done, facts.prepare, "Preparing", "the Job that prepares runs has not started")
 
 
 def _analysed(facts: Facts) -> Condition:
-    done = facts.row.analysed_at is not None
+    done = None if facts.row.analysed_at is None else f"the results are in {facts.row.folder}"
     return _job_condition("Analysed", done, facts.analyse, "Analysing", "the analysis waits for the runs")
 
 
