@@ -108,7 +108,7 @@ def stop_node(instance: Instance) -> bool:
 def restore(instance: Instance) -> bool:
     """Stop the node and put the machine back as it was; loaded images stay. Whether there was anything to do."""
     was_running = stop_node(instance)
-    network.wait_until_disconnected(instance)
+    network.disconnect(instance, ours=was_running or instance.state.exists())
     cgroups.remove_root(instance.name)
     _restore_sysctls(instance)
     existed = instance.state.exists()

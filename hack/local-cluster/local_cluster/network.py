@@ -6,6 +6,7 @@ pair of virtual interfaces that disappears with the node; the way out is a user-
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -85,17 +86,28 @@ def connect(instance: Instance, link: Link, node_pid: int) -> None:
     run([*inside, "link", "set", "eth0", "up"])
 
 
-def wait_until_disconnected(instance: Instance) -> None:
-    """Wait for the link to disappear, as it does some moments after the node.
+def disconnect(instance: Instance, ours: bool) -> None:
+    """Wait for the link to disappear, as it does some moments after the node; one that stays is removed if it is `ours`.
+
+    The kernel takes a network namespace down when the last socket in it is closed, which can be long after the last
+    process.
 
     Raises:
-        ClusterError: it stays, so it belongs to a cluster with other files and the same name.
+        ClusterError: it stays and is not ours, so it belongs to a cluster with other files and the same name.
     """
-    wait_until(
-        f"network interface {instance.name}, perhaps of a cluster under another PECAN_CACHE, to disappear",
-        lambda: not interface_exists(instance.name),
-        seconds=15,
-    )
+
+    def gone() -> bool:
+        return not interface_exists(instance.name)
+
+    what = f"network interface {instance.name}, perhaps of a cluster under another PECAN_CACHE, to disappear"
+    try:
+        wait_until(what, gone, seconds=5 if ours else 15)
+    except ClusterError:
+        if not ours:
+            raise
+        with contextlib.suppress(ClusterError):
+            run(["ip", "link", "delete", instance.name])
+        wait_until(what, gone, seconds=10)
 
 
 def start_egress(node_pid: int, node_lives: int, log: Path) -> None:
