@@ -37,7 +37,7 @@ check: venv ## Lint, types, architecture, CRD drift, chart lint
 	@$(BIN)/mypy
 	@$(BIN)/mypy --python-version 3.10 model-images/base/worker.py
 	@MYPYPATH=hack/local-cluster:hack $(BIN)/mypy --strict -p local_cluster -p image_builder
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	@$(BIN)/python -m pecan_operator.api.crdgen --check --reference docs/reference.md crds/
 	@hack/helm lint --quiet charts/pecan-operator
 

@@ -78,6 +78,8 @@ def worker_deployment(
     program_hash = hashlib.sha256(f"{source}\n{credentials_version}".encode()).hexdigest()[:16]
     pod: Manifest = {
         "terminationGracePeriodSeconds": grace,
+        # The worker is not process 1 then, so that a SIGTERM ends it also before it has a handler for it.
+        "shareProcessNamespace": True,
         **pods.restricted_pod(data.uid, data.gid, pulling.secrets),
         "containers": [
             {

@@ -73,6 +73,7 @@ def test_the_whole_deployment() -> None:
                 },
                 "spec": {
                     "terminationGracePeriodSeconds": 360,
+                    "shareProcessNamespace": True,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "securityContext": {
