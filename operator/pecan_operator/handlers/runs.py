@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from pecan_operator.clients.amqp import Broker
+from pecan_operator.clients.amqp import Broker, EventBatch
 from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.core.fairness import allocate
@@ -77,6 +77,7 @@ class RunLoop:
         cluster: Cluster,
         enqueue: Callable[[Key, float], None],
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._namespace = namespace
         self._database = database
@@ -85,6 +86,7 @@ class RunLoop:
         self._cluster = cluster
         self._enqueue = enqueue
         self._clock = clock
+        self._now = now
         self._lock = threading.Lock()
         self._served: dict[str, Served] = {}
         self._followed: dict[str, Key] = {}
@@ -95,6 +97,7 @@ class RunLoop:
         self._stopping = threading.Event()
         self._due: dict[str, float] = {}
         self._connection = 0
+        self._unrecorded: EventBatch | None = None
         self._since: dict[str, dict[Hashable, float]] = {}
         self._thread = threading.Thread(target=self._run, name=f"runs-{namespace}", daemon=True)
         self.beat = clock()
@@ -208,11 +211,13 @@ class RunLoop:
         self._connection = connection
 
     def _record_events(self) -> bool:
-        batch = self._broker.take_events(EVENT_BATCH, STEP_SECONDS)
+        # The broker brings a batch once a connection: it is kept until the database has taken it.
+        batch = self._unrecorded = self._unrecorded or self._broker.take_events(EVENT_BATCH, STEP_SECONDS)
         for dead in batch.dead:
             _log.warning("namespace %s: %s", self._namespace, dead.reason)
         self.record([*batch.events, *batch.dead])
         self._note_workers(batch.events)
+        self._unrecorded = None
         if batch.token is not None:
             self._broker.ack(batch)
         return bool(batch.events or batch.dead)
@@ -327,7 +332,7 @@ class RunLoop:
             self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
 
     def _patrol(self) -> None:
-        now = datetime.now(UTC)
+        now = self._now()
         with self._lock:
             served = dict(self._served)
             queues = [*(self._counts or {}), *(queue for queue in self._workers if queue not in (self._counts or {}))]

@@ -1,0 +1,161 @@
+"""Whatever call fails, and wherever the operator is killed: the next one goes on, and all ends as if nothing had been.
+
+Each case lives through a whole workflow once for every call that the operator makes on the way, in which that call fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakes import Killed, World
+from objects import model_object, workflow_object
+
+from pecan_operator.errors import Unavailable
+from pecan_operator.handlers import model as model_handler
+from pecan_operator.records import FINAL_STATES, RunMessage
+
+# What a call meets: (the failure, whether it has had its effect before).
+FAILURES: list[tuple[BaseException, bool]] = [
+    (Killed(), False),
+    (Killed(), True),
+    (Unavailable("Away", "no answer"), False),
+    (Unavailable("Away", "no answer"), True),
+]
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(model_handler, "_worker_source", lambda: "print()")
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def status(world: World) -> dict[str, Any]:
+    found = world.kube.get("PecanWorkflow", "loobos")
+    return (found or {}).get("status") or {}
+
+
+def begin(world: World, **spec: Any) -> None:
+    world.kube.put(model_object())
+    world.kube.put(workflow_object(**spec))
+
+
+def until_it_ends(world: World) -> None:
+    begin(world)
+    world.run_until(lambda: "finishedAt" in status(world), turns=200)
+
+
+def cancelled_on_the_way(world: World) -> None:
+    begin(world, maxParallel=1)
+    world.run_until(lambda: world.ledger.runs and (world.seconds > 3), turns=200)
+    found = world.kube.get("PecanWorkflow", "loobos")
+    assert found is not None
+    world.kube.put({**found, "spec": {**found["spec"], "cancel": True}})
+    world.run_until(lambda: "finishedAt" in status(world), turns=200)
+
+
+def deleted_on_the_way(world: World) -> None:
+    begin(world, maxParallel=1, folderPolicy="Delete")
+    world.run_until(lambda: world.seconds > 4, turns=200)
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.run_until(lambda: bool(world.removed_folders) and not world.ledger.to_put_away(), turns=200)
+
+
+def some_runs_fail(message: RunMessage) -> tuple[str, int | None]:
+    if message.key.run_id.endswith("0"):
+        return "failed", 65
+    return ("failed", 1) if message.attempt == 1 else ("succeeded", 0)
+
+
+def live(story: Callable[[World], None], world: World) -> World:
+    story(world)
+    for _ in range(3):
+        world.turn()
+    return world
+
+
+def end_of(world: World) -> dict[str, Any]:
+    """What must not depend on where it was interrupted: no times, no versions, no numbers of workers."""
+    told = status(world)
+    return {
+        "phase": told.get("phase"),
+        "runs": told.get("runs"),
+        "results": told.get("results"),
+        "conditions": [
+            (each["type"], each["status"], each["reason"], each["message"]) for each in told.get("conditions", [])
+        ],
+        "ledger": sorted((key.run_id, run.state, run.attempt) for key, run in world.ledger.runs.items()),
+        "workflows": [
+            (row.name, row.outcome, row.message, row.folder_policy) for row in world.ledger.workflows.values()
+        ],
+        "executed": sorted(world.executed),
+        "models": world.bety.models,
+        "policies": world.management.policies,
+        "removed": world.removed_folders,
+        "children": sorted(
+            (kind, name) for kind, _, name in world.kube.objects if kind in ("Job", "ConfigMap", "Deployment")
+        ),
+    }
+
+
+def sweep(story: Callable[[World], None], shifts: range, **given: Any) -> int:
+    expected = live(story, calm := World(runs=2, **given))
+    cases = 0
+    for at in range(1, calm.faults.count + 1):
+        for shift in shifts:
+            error, after = FAILURES[(at + shift) % len(FAILURES)]
+            world = World(runs=2, **given)
+            world.faults.arm(at, error, after)
+            where = f"call {at} ({calm.faults.calls[at - 1]}) {error!r} after={after}"
+            assert end_of(live(story, world)) == end_of(expected), where
+            cases += 1
+    return cases
+
+
+def test_a_workflow_that_succeeds() -> None:
+    assert sweep(until_it_ends, range(2)) > 300
+
+
+def test_a_workflow_whose_runs_fail() -> None:
+    sweep(until_it_ends, range(1), outcome=some_runs_fail)
+
+
+def test_a_workflow_that_cannot_be_prepared() -> None:
+    sweep(until_it_ends, range(1), job_fails={"prepare": "no such trait"})
+
+
+def test_a_workflow_that_is_deleted_with_its_folder() -> None:
+    """How far it was is up to the interruption, so only what is left counts."""
+    expected = live(deleted_on_the_way, calm := World(runs=3))
+    assert expected.removed_folders
+    for at in range(1, calm.faults.count + 1):
+        error, after = FAILURES[at % len(FAILURES)]
+        world = World(runs=3)
+        world.faults.arm(at, error, after)
+        live(deleted_on_the_way, world)
+        where = f"call {at} ({calm.faults.calls[at - 1]}) {error!r} after={after}"
+        assert {run.state for run in world.ledger.runs.values()} <= FINAL_STATES, where
+        assert [row.outcome for row in world.ledger.workflows.values()] == ["Cancelled"], where
+        assert not any(world.broker.queues.values()), where
+        assert all(worker.message is None for worker in world.workers.values()), where
+        assert not {kind for kind, _, name in world.kube.objects if kind == "Job" and "cleanup" not in name}, where
+
+
+def test_a_workflow_that_is_cancelled() -> None:
+    live(cancelled_on_the_way, calm := World(runs=3))
+    for at in range(1, calm.faults.count + 1):
+        error, after = FAILURES[(at + 1) % len(FAILURES)]
+        world = World(runs=3)
+        world.faults.arm(at, error, after)
+        live(cancelled_on_the_way, world)
+        where = f"call {at} ({calm.faults.calls[at - 1]}) {error!r} after={after}"
+        told = status(world)
+        assert told["phase"] in ("Cancelled", "Succeeded"), where
+        assert told["runs"]["planned"] + told["runs"]["queued"] + told["runs"]["running"] == 0, where
+        if told["phase"] == "Cancelled":
+            assert world.kube.get("Job", "loobos-analyse") is None, where
+        assert not any(world.broker.queues.values()), where
