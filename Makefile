@@ -31,7 +31,7 @@ test: cluster check unit chart services e2e ## Everything that guards a change, 
 test-full: cluster check unit chart services-full services e2e-full cluster-test ## test, and what takes too long for it
 
 .PHONY: check
-check: venv ## Lint, types, architecture, CRD drift, chart lint
+check: venv ## Lint, types, architecture, CRD drift, chart lint, documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -40,6 +40,7 @@ check: venv ## Lint, types, architecture, CRD drift, chart lint
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	@$(BIN)/python -m pecan_operator.api.crdgen --check --reference docs/reference.md crds/
 	@hack/helm lint --quiet charts/pecan-operator
+	@$(BIN)/mkdocs build --strict --quiet
 
 .PHONY: unit
 unit: venv ## Unit tests: every decision, no cluster
@@ -62,6 +63,11 @@ chart: venv ## Tests of the rendered chart
 .PHONY: crds
 crds: venv ## Generate crds/ and docs/reference.md from the models in operator/pecan_operator/api
 	@$(BIN)/python -m pecan_operator.api.crdgen --reference docs/reference.md crds/
+
+.PHONY: docs
+docs: venv ## Build the documentation into .build/site
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "docs: .build/site/index.html"
 
 .PHONY: format
 format: venv ## Format the Python sources
