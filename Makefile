@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 NAMESPACE ?= pecan-system
+# With --quiet mkdocs would not count its warnings.
+MKDOCS := said=$$($(BIN)/mkdocs build --strict 2>&1) || { echo "$$said"; exit 1; }
 
 .PHONY: help
 help: ## Explain every target
@@ -40,7 +42,7 @@ check: venv ## Lint, types, architecture, CRD drift, chart lint, documentation
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said"; exit 1; }
 	@$(BIN)/python -m pecan_operator.api.crdgen --check --reference docs/reference.md crds/
 	@hack/helm lint --quiet charts/pecan-operator
-	@$(BIN)/mkdocs build --strict --quiet
+	@$(MKDOCS)
 
 .PHONY: unit
 unit: venv ## Unit tests: every decision, no cluster
@@ -66,7 +68,7 @@ crds: venv ## Generate crds/ and docs/reference.md from the models in operator/p
 
 .PHONY: docs
 docs: venv ## Build the documentation into .build/site
-	@$(BIN)/mkdocs build --strict --quiet
+	@$(MKDOCS)
 	@echo "docs: .build/site/index.html"
 
 .PHONY: format

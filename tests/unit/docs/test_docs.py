@@ -37,7 +37,7 @@ def named_paths(page: Path) -> set[str]:
     """Paths of the repository in inline code and commands; links are checked when the documentation is built."""
     text = page.read_text()
     code = "\n".join(re.findall(r"`([^`\n]+)`", text) + re.findall(r"^\$ (.*)$", text, re.MULTILINE))
-    return {path for path in NAMED_PATH.findall(code)}
+    return set(NAMED_PATH.findall(code))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
