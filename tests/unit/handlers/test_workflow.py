@@ -1,0 +1,494 @@
+"""PecanWorkflows: accepted once, prepared, run, analysed, finished; cancelled and deleted at any moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import World
+from objects import NAMESPACE, model_object, resource, workflow_object
+
+from pecan_operator.errors import NotYet, Unavailable, UserError
+from pecan_operator.handlers.workflow import WorkflowHandler
+from pecan_operator.handlers.workqueue import Key
+from pecan_operator.records import FINAL_STATES, Outcome, RunMessage, WorkflowRow
+
+KEY = Key("PecanWorkflow", NAMESPACE, "loobos")
+
+
+def status(world: World) -> dict[str, Any]:
+    found = world.kube.get("PecanWorkflow", "loobos")
+    assert found is not None
+    return found.get("status") or {}
+
+
+def condition(world: World, kind: str) -> tuple[str, str, str]:
+    (found,) = (each for each in status(world)["conditions"] if each["type"] == kind)
+    return found["status"], found["reason"], found["message"]
+
+
+def row(world: World) -> WorkflowRow:
+    (only,) = world.ledger.workflows.values()
+    return only
+
+
+def begun(world: World | None = None, **spec: Any) -> World:
+    world = world or World()
+    world.kube.put(model_object())
+    world.kube.put(workflow_object(**spec))
+    return world
+
+
+def until_phase(world: World, phase: str, turns: int = 200) -> World:
+    world.run_until(lambda: status(world).get("phase") == phase, turns)
+    return world
+
+
+def change(world: World, **spec: Any) -> None:
+    found = world.kube.get("PecanWorkflow", "loobos")
+    assert found is not None
+    world.kube.put({**found, "spec": {**found["spec"], **spec}})
+
+
+# --- the way of a workflow --------------------------------------------------------------------------------------------
+
+
+def test_from_the_resource_to_the_results() -> None:
+    world = until_phase(begun(), "Succeeded")
+    told = status(world)
+    assert told["progress"] == "4/4"
+    assert told["runs"] == {
+        "total": 4, "planned": 0, "queued": 0, "running": 0, "succeeded": 4, "failed": 0, "cancelled": 0,
+    }  # fmt: skip
+    assert told["results"] == {"runs": 4}
+    assert told["workflowId"] == 99_000_000_001
+    assert told["folder"] == "/data/workflows/PEcAn_99000000001"
+    assert told["observedGeneration"] == 1
+    assert told["startedAt"] <= told["finishedAt"]
+    assert condition(world, "Ready")[:2] == ("True", "Succeeded")
+    assert [reason for _, reason, _ in world.kube.events] == ["Running", "Analysing", "Succeeded"]
+    assert [message.attempt for message in world.broker.published] == [1, 1, 1, 1]
+
+
+def test_what_the_ledger_is_asked_to_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = begun(priority=7, maxParallel=3, retry={"maxAttempts": 5}, folderPolicy="Delete")
+    asked = []
+    accept = world.ledger.accept_workflow
+    monkeypatch.setattr(world.ledger, "accept_workflow", lambda request: asked.append(request) or accept(request))
+    until_phase(world, "Running")
+    (request,) = asked
+    assert (request.model_id, request.queue, request.hostname) == (99_000_000_001, "DALEC_ev", "docker")
+    assert (request.start_date, request.end_date) == ("1997-01-01", "1999-12-31")
+    assert (request.priority, request.max_parallel, request.max_attempts) == (7, 3, 5)
+    assert (request.suspended, request.folder_policy) == (False, "Delete")
+
+
+@pytest.mark.parametrize(
+    ("size", "sites", "said", "stops"),
+    [(1, 1, None, True), (2, 1, None, False), (1, 2, None, False), (1, 1, False, False), (9, 1, True, True)],
+)
+def test_stop_on_error_follows_pecans_rule(size: int, sites: int, said: bool | None, stops: bool) -> None:
+    where = [{"id": f"s{n}", "name": f"Site {n}", "lat": 52.0, "lon": float(n)} for n in range(sites)]
+    world = begun(
+        ensemble={"size": size, "variables": ["GPP"]}, sites=where, **({} if said is None else {"stopOnError": said})
+    )
+    world.run_until(lambda: bool(world.ledger.workflows))
+    assert row(world).stop_on_error is stops
+
+
+def test_the_model_says_how_often_a_run_is_tried_unless_the_workflow_does() -> None:
+    world = begun()
+    world.run_until(lambda: bool(world.ledger.workflows))
+    assert row(world).max_attempts == 3
+
+
+def test_the_settings_come_before_the_job_that_reads_them() -> None:
+    world = until_phase(begun(), "Running")
+    config = world.kube.get("ConfigMap", "loobos-settings")
+    assert config is not None
+    assert "<id>99000000001</id>" in config["data"]["pecan.xml"]
+    made = [(verb, kind) for verb, kind, name in world.kube.writes if name in ("loobos-settings", "loobos-prepare")]
+    assert made == [("apply", "ConfigMap"), ("create", "Job")]
+
+
+def test_each_job_is_made_once() -> None:
+    world = until_phase(begun(), "Succeeded")
+    jobs = [(verb, name) for verb, kind, name in world.kube.writes if kind == "Job"]
+    assert jobs == [("create", "loobos-prepare"), ("create", "loobos-analyse")]
+
+
+def test_a_finished_workflow_needs_its_jobs_no_more() -> None:
+    world = until_phase(begun(), "Running")
+    world.kube.remove("Job", "loobos-prepare")
+    until_phase(world, "Succeeded")
+    world.kube.remove("Job", "loobos-analyse")
+    for _ in range(5):
+        world.turn()
+    assert world.kube.of_kind("Job") == []
+
+
+def test_nothing_is_done_about_a_workflow_that_is_over() -> None:
+    world = until_phase(begun(), "Succeeded")
+    world.turn()
+    before = len(world.faults.calls)
+    world.workflows.reconcile(KEY)
+    assert world.faults.calls[before:] == []
+
+
+def test_failed_runs_are_tried_again_and_then_told() -> None:
+    def outcome(message: RunMessage) -> tuple[str, int | None]:
+        return ("failed", 1) if message.key.run_id.endswith("0") else ("succeeded", 0)
+
+    world = until_phase(begun(World(outcome=outcome)), "Succeeded")
+    assert status(world)["progress"] == "3/4"
+    assert [attempt for run, attempt in world.executed if run.endswith("0")] == [1, 2, 3]
+    assert condition(world, "AllRunsSucceeded")[:2] == ("False", "RunsFailed")
+    assert "run 99000000100 (attempt 3): attempt 3" in condition(world, "AllRunsSucceeded")[2]
+
+
+def test_bad_data_is_not_tried_again() -> None:
+    world = until_phase(begun(World(outcome=lambda _: ("failed", 65))), "Failed")
+    assert {attempt for _, attempt in world.executed} == {1}
+    assert condition(world, "Ready") == ("False", "Failed", "none of 4 runs succeeded")
+
+
+def test_stop_on_error_ends_at_the_first_given_up_run() -> None:
+    world = begun(World(runs=30, outcome=lambda _: ("failed", 65)), stopOnError=True, maxParallel=1)
+    until_phase(world, "Failed")
+    assert condition(world, "Ready")[2] == "a run failed and stopOnError is true"
+    assert len(world.executed) < 5
+    assert status(world)["runs"]["cancelled"] >= 25
+
+
+@pytest.mark.parametrize("component", ["prepare", "analyse"])
+def test_a_job_that_fails_is_told(component: str) -> None:
+    world = until_phase(begun(World(job_fails={component: "no such trait: leafC"})), "Failed")
+    assert "no such trait: leafC" in condition(world, "Ready")[2]
+    assert condition(world, {"prepare": "Prepared", "analyse": "Analysed"}[component])[0] == "False"
+    assert ("Warning", "Failed") in [(kind, reason) for kind, reason, _ in world.kube.events]
+
+
+def test_a_jobs_trouble_is_told_while_it_lasts() -> None:
+    world = begun()
+    world._jobs = lambda: None  # type: ignore[method-assign]
+    world.run_until(lambda: world.kube.get("Job", "loobos-prepare") is not None)
+    job = world.kube.get("Job", "loobos-prepare")
+    assert job is not None
+    waiting = {"reason": "ErrImagePull", "message": "not found"}
+    world.kube.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "loobos-prepare-x", "namespace": NAMESPACE, "generateName": "loobos-prepare",
+                "labels": job["spec"]["template"]["metadata"]["labels"],
+                "ownerReferences": [{"kind": "Job", "name": "loobos-prepare", "uid": job["metadata"]["uid"]}],
+            },
+            "spec": {"containers": [{"name": "folder", "image": "executor:1"}]},
+            "status": {
+                "phase": "Pending",
+                "containerStatuses": [{"name": "folder", "image": "x", "state": {"waiting": waiting}}],
+            },
+        }
+    )  # fmt: skip
+    world.operate()
+    assert condition(world, "Ready")[:2] == ("False", "ImageCannotBePulled")
+    assert status(world)["phase"] == "Preparing"
+
+
+# --- what is waited for -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_platform() -> None:
+    world = begun()
+    world.installations.present.clear()
+    with pytest.raises(NotYet):
+        world.workflows.reconcile(KEY)
+    assert condition(world, "Ready")[:2] == ("False", "PlatformNotReady")
+    assert status(world)["phase"] == "Pending"
+
+
+def test_without_its_model() -> None:
+    world = World()
+    world.kube.put(workflow_object())
+    world.operate()
+    assert condition(world, "Ready")[:2] == ("False", "ModelMissing")
+    assert "dalec" in condition(world, "Ready")[2]
+    assert world.ledger.workflows == {}
+    world.kube.put(model_object())
+    until_phase(world, "Succeeded")
+    assert len(world.ledger.workflows) == 1
+
+
+def test_before_its_model_is_registered() -> None:
+    world = World()
+    world.kube.put(model_object())
+    world.kube.put(workflow_object())
+    with pytest.raises(NotYet):
+        world.workflows.reconcile(KEY)
+    assert condition(world, "Ready")[:2] == ("False", "ModelNotRegistered")
+
+
+def test_a_wrong_spec_is_named() -> None:
+    world = begun(end="1990-01-01", ensemble={"size": 0, "variables": ["GPP"]})
+    with pytest.raises(UserError):
+        world.workflows.reconcile(KEY)
+    status_, reason, message = condition(world, "Ready")
+    assert (status_, reason) == ("False", "InvalidSpec")
+    assert "ensemble.size" in message
+
+
+def test_a_database_that_is_away_makes_ready_unknown_and_keeps_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = until_phase(begun(World(runs=50), maxParallel=1), "Running")
+    before = status(world)
+
+    def unavailable(uid: str) -> None:
+        raise Unavailable("DatabaseUnavailable", "PostgreSQL does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.ledger, "read_workflow", unavailable)
+        with pytest.raises(Unavailable):
+            world.workflows.reconcile(KEY)
+    assert condition(world, "Ready") == ("Unknown", "DatabaseUnavailable", "PostgreSQL does not answer")
+    assert condition(world, "Prepared")[0] == "True"
+    assert (status(world)["phase"], status(world)["runs"]) == ("Running", before["runs"])
+    world.workflows.reconcile(KEY)
+    assert condition(world, "Ready")[:2] == ("False", "Running")
+
+
+def test_a_finished_workflow_recovers_from_a_failure_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = until_phase(begun(), "Succeeded")
+    change(world, priority=3)
+
+    def unavailable(uid: str) -> None:
+        raise Unavailable("DatabaseUnavailable", "PostgreSQL does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.ledger, "read_workflow", unavailable)
+        world.operate()
+    assert condition(world, "Ready")[0] == "Unknown"
+    for _ in range(3):
+        world.turn()
+    assert condition(world, "Ready")[:2] == ("True", "Succeeded")
+    assert status(world)["observedGeneration"] == 2
+
+
+def test_the_model_is_told_of_while_runs_wait() -> None:
+    world = until_phase(begun(World(runs=30), maxParallel=1), "Running")
+    world.kube.remove("PecanModel", "dalec")
+    world.turn()
+    assert condition(world, "ModelReady")[:2] == ("False", "ModelMissing")
+    world.kube.put(model_object(suspend=True))
+    world.turn()
+    world.turn()
+    assert condition(world, "ModelReady")[:2] == ("False", "ModelSuspended")
+    world.kube.remove("PecanModel", "dalec")
+    world.kube.put(model_object(revision="other"))
+    world.turn()
+    world.turn()
+    assert condition(world, "ModelReady")[:2] == ("False", "QueueChanged")
+
+
+# --- changes on the way -----------------------------------------------------------------------------------------------
+
+
+def test_suspend_and_go_on() -> None:
+    world = until_phase(begun(World(runs=30), maxParallel=2), "Running")
+    change(world, suspend=True)
+    until_phase(world, "Suspended")
+    for _ in range(3):
+        world.turn()
+    done = len(world.executed)
+    for _ in range(10):
+        world.turn()
+    assert len(world.executed) == done < 30
+    assert condition(world, "Ready")[:2] == ("False", "Suspended")
+    change(world, suspend=False)
+    until_phase(world, "Succeeded")
+    assert len(world.executed) == 30
+
+
+def test_limits_may_be_changed() -> None:
+    world = until_phase(begun(World(runs=30), maxParallel=1), "Running")
+    change(world, maxParallel=5, priority=9, retry={"maxAttempts": 1}, folderPolicy="Delete")
+    world.turn()
+    now = row(world)
+    assert (now.max_parallel, now.priority, now.max_attempts, now.folder_policy) == (5, 9, 1, "Delete")
+
+
+def test_cancel() -> None:
+    world = until_phase(begun(World(runs=30), maxParallel=2), "Running")
+    change(world, cancel=True)
+    world.operate()
+    assert status(world)["phase"] == "Cancelling"
+    until_phase(world, "Cancelled", turns=10)
+    assert condition(world, "Ready") == ("False", "Cancelled", "cancelled by spec.cancel")
+    assert status(world)["runs"]["cancelled"] >= 25
+    assert {run.state for run in world.ledger.runs.values()} <= FINAL_STATES
+    assert not world.broker.queues["DALEC_ev"]
+    assert world.kube.get("Job", "loobos-analyse") is None
+
+
+def test_cancel_while_it_is_prepared() -> None:
+    world = begun()
+    world._jobs = lambda: None  # type: ignore[method-assign]
+    until_phase(world, "Preparing")
+    change(world, cancel=True)
+    until_phase(world, "Cancelled", turns=5)
+    assert world.kube.get("Job", "loobos-prepare") is None
+    # The step that registers runs was under way all the same.
+    world.ledger.register_runs(row(world).workflow_id, [])
+    assert world.broker.published == []
+
+
+def test_the_deadline() -> None:
+    world = begun(World(runs=300), maxParallel=1, deadlineSeconds=20)
+    until_phase(world, "Failed", turns=60)
+    assert condition(world, "Ready")[2] == "deadlineSeconds is over (20 s)"
+    finished = row(world).finished_at
+    assert finished is not None
+    assert 20.0 <= (finished - row(world).accepted_at).total_seconds() <= 26.0
+
+
+def test_the_deadline_is_kept_although_nothing_happens() -> None:
+    world = begun(World(runs=3), deadlineSeconds=45)
+    world._jobs = lambda: None  # type: ignore[method-assign]
+    until_phase(world, "Failed", turns=60)
+    finished = row(world).finished_at
+    assert finished is not None
+    assert (finished - row(world).accepted_at).total_seconds() <= 50.0
+
+
+# --- deletion ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", range(9))
+def test_deleted_at_any_moment_nothing_runs_on(turns: int) -> None:
+    world = begun(World(runs=3), maxParallel=1)
+    for _ in range(turns):
+        world.turn()
+    world.kube.remove("PecanWorkflow", "loobos")
+    for _ in range(8):
+        world.turn()
+    assert {run.state for run in world.ledger.runs.values()} <= FINAL_STATES
+    assert all(row.finished_at is not None for row in world.ledger.workflows.values())
+    assert not world.broker.queues.get("DALEC_ev")
+    assert world.kube.of_kind("Job") == []
+    assert world.removed_folders == []
+
+
+def test_a_folder_is_removed_if_that_was_the_last_word() -> None:
+    world = until_phase(begun(World(runs=30), maxParallel=1), "Running")
+    change(world, folderPolicy="Delete")
+    world.turn()
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.run_until(lambda: bool(world.removed_folders), turns=30)
+    assert world.removed_folders == ["/data/workflows/PEcAn_99000000001"]
+    assert {run.state for run in world.ledger.runs.values()} <= FINAL_STATES
+    for _ in range(60):
+        world.turn()
+    assert len(world.removed_folders) == 1
+
+
+def test_a_folder_is_kept_if_that_was_the_last_word() -> None:
+    world = until_phase(begun(folderPolicy="Delete"), "Succeeded")
+    change(world, folderPolicy="Retain")
+    for _ in range(3):
+        world.turn()
+    world.kube.remove("PecanWorkflow", "loobos")
+    for _ in range(40):
+        world.turn()
+    assert world.removed_folders == []
+
+
+def test_a_finished_workflow_deleted_after_a_restart_takes_its_folder_along() -> None:
+    world = until_phase(begun(folderPolicy="Delete"), "Succeeded")
+    world.kill_operator()
+    world.turn()
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.run_until(lambda: bool(world.removed_folders), turns=15)
+
+
+@pytest.mark.parametrize("phase", ["Running", "Succeeded"])
+def test_deleted_while_nobody_looked(phase: str) -> None:
+    world = until_phase(begun(World(runs=10), maxParallel=1, folderPolicy="Delete"), phase)
+    world.kube.watchers.clear()
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.kill_operator()
+    world.run_until(lambda: bool(world.removed_folders), turns=60)
+    assert row(world).outcome is (Outcome.CANCELLED if phase == "Running" else Outcome.SUCCEEDED)
+
+
+def test_a_cleanup_that_fails_is_tried_again() -> None:
+    world = until_phase(
+        begun(World(job_fails={"cleanup": "Read-only file system"}), folderPolicy="Delete"), "Succeeded"
+    )
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.run_until(lambda: world.kube.get("Job", "loobos-cleanup99000000001") is not None, turns=10)
+    for _ in range(20):
+        world.turn()
+    # The time to live of a finished Job.
+    world.kube.remove("Job", "loobos-cleanup99000000001")
+    world.job_fails = {}
+    world.run_until(lambda: bool(world.removed_folders), turns=20)
+
+
+def test_replaced_under_its_name_the_old_one_is_put_away_and_the_new_one_runs() -> None:
+    world = until_phase(begun(World(runs=20), maxParallel=1), "Running")
+    old = row(world)
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.kube.put(workflow_object())
+    until_phase(world, "Succeeded")
+    world.run_until(lambda: world.ledger.workflows[old.uid].finished_at is not None, turns=120)
+    assert world.ledger.workflows[old.uid].outcome is Outcome.CANCELLED
+    assert [each.outcome for each in world.ledger.workflows.values() if each.uid != old.uid] == [Outcome.SUCCEEDED]
+
+
+def test_a_job_of_an_earlier_namesake_is_removed_first() -> None:
+    world = begun()
+    stale = resource("Job", "loobos-prepare", {}, ownerReferences=[{"uid": "uid-of-another", "name": "loobos"}])
+    stale["metadata"]["labels"] = {"app.kubernetes.io/component": "prepare"}
+    stale["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+    world.kube.put(stale)
+    until_phase(world, "Succeeded")
+    assert ("delete", "Job", "loobos-prepare") in world.kube.writes
+
+
+def test_without_a_platform_a_deleted_workflow_is_put_away_later() -> None:
+    world = until_phase(begun(World(runs=20), maxParallel=1), "Running")
+    installation = world.installations.present.pop(NAMESPACE)
+    world.kube.remove("PecanWorkflow", "loobos")
+    world.workflows.reconcile(KEY)
+    assert row(world).finished_at is None
+    world.installations.present[NAMESPACE] = installation
+    world.run_until(lambda: row(world).finished_at is not None, turns=60)
+
+
+def test_one_that_is_on_its_way_out_is_left_alone() -> None:
+    world = begun(metadata={"deletionTimestamp": "2024-05-02T00:00:00Z"})
+    world.workflows.reconcile(KEY)
+    assert world.ledger.workflows == {}
+
+
+def test_a_handler_that_never_saw_it_does_nothing_about_its_absence() -> None:
+    world = World()
+    WorkflowHandler(world.context).reconcile(KEY)
+    assert world.ledger.workflows == {}
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_status_stays_small_and_quiet() -> None:
+    world = until_phase(begun(World(runs=200, outcome=lambda _: ("failed", 65))), "Failed")
+    assert len(str(status(world))) < 16 * 1024
+    writes = [verb for verb, kind, name in world.kube.writes if (verb, kind) == ("status", "PecanWorkflow")]
+    assert len(writes) <= world.seconds + 5
+
+
+def test_progress_is_written_once_a_second_at_most() -> None:
+    world = until_phase(begun(World(runs=100)), "Succeeded")
+    for moment in (each["lastTransitionTime"] for each in status(world)["conditions"]):
+        assert moment <= status(world)["finishedAt"]
+    writes = [verb for verb, kind, name in world.kube.writes if (verb, kind) == ("status", "PecanWorkflow")]
+    assert len(writes) <= world.seconds + 6
