@@ -128,31 +128,41 @@ def phase(facts: Facts) -> str:
     return "Analysing"
 
 
-def conditions(facts: Facts, failures: Sequence[FailedRun]) -> list[Condition]:
-    """Ready first, then one for each stage; each says what is waited for or what went wrong."""
+def conditions(facts: Facts, failures: Sequence[FailedRun], model: Sequence[Condition] = ()) -> list[Condition]:
+    """Ready first, then one for each stage; each says what is waited for or what went wrong.
+
+    `model` is the condition ModelReady of a workflow that has not ended.
+    """
     stages = [_prepared(facts), _runs_finished(facts), _all_succeeded(facts, failures), _analysed(facts)]
     return [
-        _ready(facts, stages),
+        _ready(facts, stages, failures, model),
         Condition("Accepted", True, "Accepted", f"workflow {facts.row.workflow_id}"),
         *stages,
+        *model,
     ]
 
 
-def _ready(facts: Facts, stages: Sequence[Condition]) -> Condition:
+def _ready(
+    facts: Facts, stages: Sequence[Condition], failures: Sequence[FailedRun], model: Sequence[Condition]
+) -> Condition:
     row = facts.row
     if row.outcome is not None:
-        return Condition("Ready", row.outcome is Outcome.SUCCEEDED, row.outcome.value, row.message or "")
+        message = row.message or ""
+        if row.outcome is Outcome.FAILED and failures:
+            message += f"; {_example(failures[0])}"
+        return Condition("Ready", row.outcome is Outcome.SUCCEEDED, row.outcome.value, message)
     if facts.suspend and facts.counts.open:
         return Condition(
             "Ready", False, "Suspended", f"suspended: nothing new is started; {progress_message(facts.counts)}"
         )
     for stage in stages:
         if stage.type != "AllRunsSucceeded" and stage.status is not True:
-            return Condition("Ready", False, stage.reason, stage.message)
+            hindered = [each.message for each in model if each.status is False and stage.type == "RunsFinished"]
+            return Condition("Ready", False, stage.reason, "; ".join([stage.message, *hindered]))
     return Condition("Ready", False, "Finishing", "the results are there")
 
 
-def _job_condition(kind: str, done: str | None, view: JobView, verb: str, waiting: str) -> Condition:
+def _job_condition(kind: str, done: str | None, facts: Facts, view: JobView, verb: str, waiting: str) -> Condition:
     if done is not None:
         return Condition(kind, True, kind, done)
     if view.state is JobState.FAILED:
@@ -161,17 +171,20 @@ def _job_condition(kind: str, done: str | None, view: JobView, verb: str, waitin
         return Condition(kind, False, view.reason or verb, view.message)
     if view.state is JobState.ACTIVE:
         return Condition(kind, False, verb, f"the Job is at work ({verb.lower()})")
+    if facts.row.outcome is not None:
+        return Condition(kind, False, "Ended", "the workflow has ended without it")
     return Condition(kind, False, "Waiting", waiting)
 
 
 def _prepared(facts: Facts) -> Condition:
     done = None if facts.row.prepared_at is None else f"{facts.counts.total} runs in {facts.row.folder}/run"
-    return _job_condition("Prepared", done, facts.prepare, "Preparing", "the Job that prepares runs has not started")
+    waiting = "the Job that prepares runs has not started"
+    return _job_condition("Prepared", done, facts, facts.prepare, "Preparing", waiting)
 
 
 def _analysed(facts: Facts) -> Condition:
     done = None if facts.row.analysed_at is None else f"the results are in {facts.row.folder}"
-    return _job_condition("Analysed", done, facts.analyse, "Analysing", "the analysis waits for the runs")
+    return _job_condition("Analysed", done, facts, facts.analyse, "Analysing", "the analysis waits for the runs")
 
 
 def _runs_finished(facts: Facts) -> Condition:
@@ -189,11 +202,18 @@ def _all_succeeded(facts: Facts, failures: Sequence[FailedRun]) -> Condition:
         return Condition("AllRunsSucceeded", None, "NotPrepared", "the runs are not prepared")
     said = f"{counts.succeeded}/{counts.total}"
     if counts.failed or counts.cancelled:
-        examples = "; ".join(f"run {run.run_id} (attempt {run.attempt}): {run.last_error}" for run in failures[:3])
+        by_error: dict[str | None, FailedRun] = {}
+        for run in failures:
+            by_error.setdefault(run.last_error, run)
+        examples = "; ".join(_example(run) for run in list(by_error.values())[:3])
         return Condition("AllRunsSucceeded", False, "RunsFailed", f"{said}; {examples}" if examples else said)
     if counts.open:
         return Condition("AllRunsSucceeded", None, "Running", said)
     return Condition("AllRunsSucceeded", True, "AllSucceeded", said)
+
+
+def _example(run: FailedRun) -> str:
+    return f"run {run.run_id} (attempt {run.attempt}): {run.last_error}"
 
 
 def progress_message(counts: RunCounts) -> str:

@@ -128,7 +128,8 @@ class WorkflowHandler:
             row = installation.ledger.read_workflow(workflow.uid) or row
             facts = self._observe(workflow, installation, row)
         failures = installation.ledger.failures(workflow.uid, limit=3) if facts.counts.failed else []
-        self._report(workflow, obj, facts, workflow_conditions(facts, failures))
+        model = self._model_condition(workflow, row)
+        self._report(workflow, obj, facts, workflow_conditions(facts, failures, model))
         if row.finished_at is not None:
             installation.loop.unfollow(workflow.uid)
             return
@@ -305,7 +306,7 @@ class WorkflowHandler:
             "startedAt": timestamp(row.accepted_at),
             "conditions": conditions(
                 previous.get("conditions") or [],
-                current + self._model_condition(workflow, row),
+                current,
                 workflow.metadata.generation,
                 self.context.now(),
             ),

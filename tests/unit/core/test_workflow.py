@@ -263,6 +263,27 @@ def test_failed_runs_are_named() -> None:
     assert told(facts(RunCounts(cancelled=2), prepared=True))["AllRunsSucceeded"] == (False, "RunsFailed", "0/2")
 
 
+def test_one_error_is_told_once() -> None:
+    failures = [FailedRun(str(n), 1, 65, "no such trait") for n in range(3)]
+    message = told(facts(SOME, prepared=True), failures)["AllRunsSucceeded"][2]
+    assert message == "9/10; run 0 (attempt 1): no such trait"
+
+
+def test_a_failed_workflow_says_why_first() -> None:
+    failed = facts(RunCounts(failed=2), prepared=True, outcome=Outcome.FAILED, message="none of 2 runs succeeded")
+    known = told(failed, [FailedRun("7", 1, 65, "no such trait")])
+    assert known["Ready"] == (False, "Failed", "none of 2 runs succeeded; run 7 (attempt 1): no such trait")
+    assert known["Analysed"] == (False, "Ended", "the workflow has ended without it")
+
+
+def test_a_model_that_is_not_ready_is_named_while_runs_wait() -> None:
+    model = Condition("ModelReady", False, "ImageCannotBePulled", "PecanModel dalec: no such image")
+    ready, *others = conditions(facts(OPEN, prepared=True), [], [model])
+    assert ready.message == f"{progress_message(OPEN)}; PecanModel dalec: no such image"
+    assert others[-1] is model
+    assert "PecanModel" not in conditions(facts(), [], [model])[0].message
+
+
 def test_progress_leaves_zeros_out() -> None:
     assert progress_message(RunCounts()) == "no runs of 0"
     assert progress_message(RunCounts(succeeded=97, failed=3)) == "97 succeeded, 3 failed of 100"
