@@ -209,7 +209,7 @@ class Kube:
                     "KubernetesUnavailable", f"the API server could not {verb} {what}: {error.reason}"
                 ) from error
             raise _Refused(error.status, f"the API server refused to {verb} {what}: {_message_of(error)}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, json.JSONDecodeError) as error:
             raise Unavailable(
                 "KubernetesUnavailable", f"the API server did not answer ({verb} {what}): {type(error).__name__}"
             ) from error
@@ -234,6 +234,6 @@ class _Refused(UserError):
 
 def _message_of(error: ApiException) -> str:
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(error.body or "")["message"])
     except (ValueError, KeyError, TypeError):
         return str(error.reason)
