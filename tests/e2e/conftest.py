@@ -14,6 +14,8 @@ import pytest
 from kubernetes import config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
+from support import Cluster, Release
+from workflow_support.fixtures import model, site  # noqa: F401
 
 from pecan_operator.api.crdgen import crds as crd_manifests
 
@@ -94,3 +96,19 @@ def make_namespace(kube: DynamicClient) -> Iterator[Callable[[], str]]:
 def namespace(make_namespace: Callable[[], str]) -> str:
     """A fresh namespace, deleted when all tests are over."""
     return make_namespace()
+
+
+@pytest.fixture(scope="session")
+def cluster(kubeconfig: Path) -> Cluster:
+    """The cluster as its administrator sees it."""
+    return Cluster(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def release(kubeconfig: Path, cluster: Cluster, crds: None) -> Release:
+    """The operator of `make install`."""
+    labels = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/instance": "pecan"}
+    found = cluster.kube.list("apps/v1", "Deployment", None, labels)
+    if len(found) != 1:
+        pytest.fail(f"{len(found)} releases named pecan are installed. Run `make install` first", pytrace=False)
+    return Release(kubeconfig, cluster, "pecan", found[0]["metadata"]["namespace"])

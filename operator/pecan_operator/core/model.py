@@ -15,7 +15,12 @@ Manifest = dict[str, Any]
 
 GRACE_EXTRA_SECONDS = 60
 """What a worker gets beyond the longest run to finish it and to report."""
+GRACE_MAX_SECONDS = 100
+"""More than a busy worker needs to give up when its namespace goes (45 s), and little enough for the namespace: after its
+first look at pods the namespace controller comes back when half the longest grace period is over, and no sooner."""
 WORKER_FOLDER = "/opt/pecan-operator"
+PROGRAM = f"{labels.GROUP}/program"
+CREDENTIALS = f"{labels.GROUP}/credentials"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 VICTIM_COST = "-1000"
 
@@ -42,8 +47,8 @@ def worker_name(model: PecanModel) -> str:
 
 
 def grace_seconds(model: PecanModel) -> int:
-    """terminationGracePeriodSeconds: a worker told to go may finish the longest run."""
-    return model.spec.run.timeout_seconds + GRACE_EXTRA_SECONDS
+    """terminationGracePeriodSeconds: a worker told to go may finish its run if that does not take long."""
+    return min(model.spec.run.timeout_seconds + GRACE_EXTRA_SECONDS, GRACE_MAX_SECONDS)
 
 
 def worker_program(model: PecanModel, owner: Mapping[str, Any], source: str) -> Manifest:
@@ -75,7 +80,6 @@ def worker_deployment(
     grace = grace_seconds(model)
     template_labels = labels.for_model(model.name, "worker")
     environment = {"HOME": "/tmp", **{variable.name: variable.value for variable in spec.env}}
-    program_hash = hashlib.sha256(f"{source}\n{credentials_version}".encode()).hexdigest()[:16]
     pod: Manifest = {
         "terminationGracePeriodSeconds": grace,
         # The worker is not process 1 then, so that a SIGTERM ends it also before it has a handler for it.
@@ -134,13 +138,24 @@ def worker_deployment(
                     "labels": template_labels,
                     "annotations": {
                         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-                        f"{labels.GROUP}/program": program_hash,
+                        PROGRAM: hashlib.sha256(source.encode()).hexdigest()[:16],
+                        CREDENTIALS: credentials_version,
                     },
                 },
                 "spec": pod,
             },
         },
     }
+
+
+def keep_program(desired: Manifest, live: Mapping[str, Any]) -> None:
+    """Leave the pods of a live Deployment the worker program they have, if nothing else changes.
+
+    Pods made later read the new one from the ConfigMap all the same.
+    """
+    annotations = live["spec"]["template"]["metadata"].get("annotations") or {}
+    if PROGRAM in annotations:
+        desired["spec"]["template"]["metadata"]["annotations"][PROGRAM] = annotations[PROGRAM]
 
 
 def queue_policy(model: PecanModel) -> Manifest:

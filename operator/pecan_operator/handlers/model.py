@@ -15,6 +15,7 @@ from pecan_operator.core.model import (
     DELETION_COST,
     VICTIM_COST,
     grace_seconds,
+    keep_program,
     queue_policy,
     worker_deployment,
     worker_name,
@@ -149,7 +150,7 @@ class ModelHandler:
         marks = decide_marks(workers, len(workers) - decision.replicas)
         for pod in marks.give:
             self._mark(model.namespace, pod, VICTIM_COST)
-        self._apply(model, obj, installation, decision)
+        self._apply(model, obj, installation, decision.replicas, workers, deployment)
         for pod in marks.take:
             self._mark(model.namespace, pod, None)
         installation.loop.serve(
@@ -196,22 +197,32 @@ class ModelHandler:
             self.context.enqueue(Key(KIND, model.namespace, model.name), max(wait, 1.0))
         return decision
 
-    def _apply(self, model: PecanModel, obj: Object, installation: Installation, decision: Decision) -> None:
+    def _apply(
+        self,
+        model: PecanModel,
+        obj: Object,
+        installation: Installation,
+        replicas: int,
+        workers: Sequence[Worker],
+        deployment: Object | None,
+    ) -> None:
         source = _worker_source()
         connections = installation.connections
-        self.context.ensure(worker_program(model, obj, source))
-        self.context.ensure(
-            worker_deployment(
-                model,
-                obj,
-                decision.replicas,
-                source=source,
-                credentials_secret=connections.worker_secret,
-                credentials_version=connections.worker_secret_version,
-                data=connections.data,
-                pulling=connections.pulling,
-            )
+        desired = worker_deployment(
+            model,
+            obj,
+            replicas,
+            source=source,
+            credentials_secret=connections.worker_secret,
+            credentials_version=connections.worker_secret_version,
+            data=connections.data,
+            pulling=connections.pulling,
         )
+        if deployment is not None and count_busy(workers) + count_unknown(workers):
+            # An upgrade of the operator is no reason to end a worker in the middle of its run.
+            keep_program(desired, deployment)
+        self.context.ensure(worker_program(model, obj, source))
+        self.context.ensure(desired)
 
     def _mark(self, namespace: str, pod: str, cost: str | None) -> None:
         self.context.kube.patch("v1", "Pod", namespace, pod, {"metadata": {"annotations": {DELETION_COST: cost}}})

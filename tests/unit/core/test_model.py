@@ -7,6 +7,7 @@ from objects import DATA, PULLING, model_object
 from pecan_operator.api.model import PecanModel
 from pecan_operator.core.model import (
     grace_seconds,
+    keep_program,
     queue_policy,
     worker_deployment,
     worker_name,
@@ -69,10 +70,13 @@ def test_the_whole_deployment() -> None:
             "template": {
                 "metadata": {
                     "labels": LABELS,
-                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+                    "annotations": {
+                        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                        "pecanproject.org/credentials": "v1",
+                    },
                 },
                 "spec": {
-                    "terminationGracePeriodSeconds": 360,
+                    "terminationGracePeriodSeconds": 100,
                     "shareProcessNamespace": True,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
@@ -102,7 +106,7 @@ def test_the_whole_deployment() -> None:
                                     "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
                                 },
                                 {"name": "PECAN_RUN_TIMEOUT_SECONDS", "value": "300"},
-                                {"name": "PECAN_GRACE_SECONDS", "value": "360"},
+                                {"name": "PECAN_GRACE_SECONDS", "value": "100"},
                                 {"name": "HOME", "value": "/tmp"},
                             ],
                             "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "512Mi"}},
@@ -169,6 +173,20 @@ def test_what_replaces_the_pods(change: dict[str, Any], rolls_out: bool) -> None
     assert (deployment(**change)["spec"]["template"] != deployment()["spec"]["template"]) == rolls_out
 
 
+def test_a_new_program_alone_does_not_replace_busy_workers() -> None:
+    live, desired = deployment(source="old"), deployment(source="new")
+    keep_program(desired, live)
+    assert desired == live
+    desired = deployment(source="new", image="registry.example/dalec:2", version="v2")
+    keep_program(desired, live)
+    assert desired == deployment(source="old", image="registry.example/dalec:2", version="v2")
+
+
+@pytest.mark.parametrize(("timeout", "grace"), [(1, 61), (40, 100), (300, 100), (86_400, 100)])
+def test_the_grace_period_lets_short_runs_end_and_namespaces_go(timeout: int, grace: int) -> None:
+    assert grace_seconds(PecanModel.parse(model_object(run={"timeoutSeconds": timeout}))) == grace
+
+
 def test_the_selector_never_changes() -> None:
     assert (
         deployment(image="other:1", env=[{"name": "A", "value": "b"}])["spec"]["selector"]
@@ -189,9 +207,8 @@ def test_the_program_is_mounted_by_the_name_of_its_config_map() -> None:
 
 def test_queue_policy_in_milliseconds() -> None:
     model = PecanModel.parse(model_object(run={"timeoutSeconds": 300}))
-    assert grace_seconds(model) == 360
     assert queue_policy(model) == {
-        "consumer-timeout": 960_000,
+        "consumer-timeout": 700_000,
         "delivery-limit": 20,
         "dead-letter-exchange": "",
         "dead-letter-routing-key": "pecan.dead",

@@ -1,0 +1,148 @@
+"""What several tests on a real cluster need: waiting, commands in pods, and the operator's release."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import config
+from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
+
+from pecan_operator.clients.kube import Kube, Manifest
+from pecan_operator.core.status import find
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "pecan-operator"
+API_VERSION = "pecanproject.org/v1alpha1"
+PLATFORM_SECONDS = 180.0
+
+
+def wait(happened: Callable[[], bool], seconds: float, tell: Callable[[], Any]) -> float:
+    """Seconds it took; fails after `seconds` with what `tell` says."""
+    begin = time.monotonic()
+    while not happened():
+        assert time.monotonic() - begin < seconds, f"not within {seconds:g} s: {tell()}"
+        time.sleep(0.3)
+    return time.monotonic() - begin
+
+
+def example(path: str, **metadata: Any) -> Manifest:
+    """A manifest of examples/, with the images of this work tree."""
+    printed = subprocess.run(
+        [str(ROOT / "hack/manifests"), str(ROOT / "examples" / path)], capture_output=True, text=True, check=True
+    )
+    manifest: Manifest = yaml.safe_load(printed.stdout)
+    manifest["metadata"].update(metadata)
+    return manifest
+
+
+class Cluster:
+    """The cluster as its administrator sees it."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.client: ApiClient = config.new_client_from_config(str(kubeconfig))
+        self.kube = Kube(self.client)
+
+    def ready(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether the present form of a resource is Ready."""
+        obj = self.kube.read(API_VERSION, kind, namespace, name) or {}
+        condition = find(obj.get("status"), "Ready") or {}
+        return condition.get("status") == "True" and condition["observedGeneration"] == obj["metadata"]["generation"]
+
+    def status(self, kind: str, namespace: str, name: str) -> str:
+        obj = self.kube.read(API_VERSION, kind, namespace, name) or {}
+        return json.dumps(obj.get("status"), indent=1)
+
+    def wait_ready(self, kind: str, namespace: str, name: str, seconds: float = PLATFORM_SECONDS) -> float:
+        return wait(
+            lambda: self.ready(kind, namespace, name), seconds, lambda: f"{kind}: {self.status(kind, namespace, name)}"
+        )
+
+    def run(self, namespace: str, pod: str, *command: str) -> str:
+        """What a command prints in a pod's container, errors too."""
+        # A client of its own: stream() turns every call of the client it is given into a WebSocket.
+        api = CoreV1Api(ApiClient(self.client.configuration))
+        arguments = {"command": list(command), "stdout": True, "stderr": True}
+        return str(stream(api.connect_get_namespaced_pod_exec, pod, namespace, **arguments))
+
+    def get(self, namespace: str, pod: str, port: int, path: str) -> tuple[int, str]:
+        """Status and body of an HTTP GET of a pod."""
+        try:
+            body = CoreV1Api(self.client).connect_get_namespaced_pod_proxy_with_path(
+                f"{pod}:{port}", namespace, path.lstrip("/")
+            )
+            return 200, str(body)
+        except ApiException as error:
+            return int(error.status or 0), str(error.body)
+
+    def pods(self, namespace: str, **labels: str) -> list[Manifest]:
+        """Pods by label (`component` for app.kubernetes.io/component), those that are going left out."""
+        selector = {f"app.kubernetes.io/{key}": value for key, value in labels.items()}
+        found = self.kube.list("v1", "Pod", namespace, selector)
+        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+    def is_gone(self, namespace: str) -> bool:
+        return self.kube.read("v1", "Namespace", None, namespace) is None
+
+
+class Release:
+    """A release of the chart."""
+
+    def __init__(self, kubeconfig: Path, cluster: Cluster, name: str, namespace: str) -> None:
+        self._kubeconfig = kubeconfig
+        self._kube = cluster.kube
+        self._cluster = cluster
+        self.name = name
+        self.namespace = namespace
+        self.deployment = f"{name}-pecan-operator"
+
+    def helm(self, *arguments: str, given: str | None = None) -> str:
+        command = [str(ROOT / "hack/helm"), f"--kubeconfig={self._kubeconfig}", f"--namespace={self.namespace}"]
+        done = subprocess.run([*command, *arguments], input=given, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def values(self) -> Manifest:
+        """The values the release was made with."""
+        found: Manifest = json.loads(self.helm("get", "values", self.name, "--output=json")) or {}
+        return found
+
+    def upgrade(self, values: Manifest, *arguments: str) -> None:
+        """Install the release, or change it, and wait until its pods are ready."""
+        command = ("upgrade", "--install", self.name, str(CHART), "--values=-", "--wait", "--timeout=2m")
+        self.helm(*command, *arguments, given=json.dumps(values))
+
+    def pod(self) -> Manifest:
+        """The one pod of the operator."""
+        (found,) = self._cluster.pods(self.namespace, instance=self.name, component="operator")
+        return found
+
+    def scale(self, replicas: int) -> None:
+        """Start the operator, or stop it, and wait until that is so."""
+        where = ("apps/v1", "Deployment", self.namespace, self.deployment)
+        self._kube.patch(*where, {"spec": {"replicas": replicas}})
+        labels = {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": "operator"}
+
+        def done() -> bool:
+            deployment = self._kube.read(*where) or {}
+            pods = self._kube.list("v1", "Pod", self.namespace, labels)
+            return (deployment["status"].get("readyReplicas") or 0) == replicas == len(pods)
+
+        wait(done, 120, lambda: f"{self.deployment} does not have {replicas} pods")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Without this operator; afterwards it works again."""
+        self.scale(0)
+        try:
+            yield
+        finally:
+            self.scale(1)
