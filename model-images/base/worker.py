@@ -18,6 +18,7 @@ Environment (times in seconds):
     PECAN_WORKER                name in events and claims: the pod's name (the host name)
     PECAN_DATA                  /data; folders outside it are refused
     PECAN_MODEL_INFO            /work/model.json; the queue is <type>_<version> of it
+    PECAN_QUEUE                 any; the queue it must be, so that no image serves the queue of another model
     APPLICATION                 ./job.sh; a shell command, run in the folder
     PECAN_RUN_TIMEOUT_SECONDS   86400; then the job is stopped and has failed
     PECAN_GRACE_SECONDS         run timeout + 60; from SIGTERM to SIGKILL (terminationGracePeriodSeconds)
@@ -168,8 +169,10 @@ class Settings:
         )
 
 
-def read_model(path: str) -> dict[str, Any]:
-    """model.json of the image. Raises BadSettings when it is not there or lacks what PEcAn requires."""
+def read_model(path: str, queue: str | None = None) -> dict[str, Any]:
+    """model.json of the image. Raises BadSettings when it is not there, lacks what PEcAn requires, or is another model's
+    than that of `queue`.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             model = json.load(file)
@@ -182,6 +185,11 @@ def read_model(path: str) -> dict[str, Any]:
     ]
     if missing:
         raise BadSettings(f"{path}: {', '.join(missing)} must be given, as text")
+    if queue and queue != f"{model['type']}_{model['version']}":
+        raise BadSettings(
+            f"the image has type {model['type']}, revision {model['version']} ({path}), but is to serve queue {queue}: "
+            "correct type and revision, or the image, of the PecanModel"
+        )
     return dict(model)
 
 
@@ -1226,7 +1234,7 @@ def main() -> int:
     os.umask(0o002)
     try:
         settings = Settings.from_environment(os.environ)
-        model = read_model(settings.model_info)
+        model = read_model(settings.model_info, os.environ.get("PECAN_QUEUE"))
     except BadSettings as error:
         print(f"worker: {error}", file=sys.stderr)
         return 2

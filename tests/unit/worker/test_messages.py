@@ -106,6 +106,14 @@ def test_model_json_must_name_the_model(tmp_path: Path, content: str) -> None:
         worker.read_model(str(path))
 
 
+def test_an_image_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    path.write_text('{"name": "DALEC", "type": "DALEC", "version": "ev", "binary": "/work/run"}')
+    assert worker.read_model(str(path), "DALEC_ev")["type"] == "DALEC"
+    with pytest.raises(worker.BadSettings, match="has type DALEC, revision ev .* serve queue SIPNET_git: correct"):
+        worker.read_model(str(path), "SIPNET_git")
+
+
 @given(st.text())
 def test_a_reason_is_one_line_of_at_most_500_characters(text: str) -> None:
     reason = worker.shorten(text)
