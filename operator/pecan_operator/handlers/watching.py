@@ -39,6 +39,15 @@ def owners(child: Object, store: Store) -> list[Key]:
     ]
 
 
+def users(model: Key, store: Store) -> list[Key]:
+    """The workflows that refer to a model."""
+    return [
+        key_of(workflow)
+        for workflow in store.list("PecanWorkflow", model.namespace)
+        if ((workflow.get("spec") or {}).get("modelRef") or {}).get("name") == model.name
+    ]
+
+
 def registry(store: Store, enqueue: Callable[[Key, float], None]) -> kopf.OperatorRegistry:
     """The handlers: each event goes into the store, and the key it concerns into the queue."""
     made = kopf.OperatorRegistry()
@@ -63,7 +72,8 @@ def registry(store: Store, enqueue: Callable[[Key, float], None]) -> kopf.Operat
             key = key_of(obj)
             enqueue(key, 0.0)
             if kind == "PecanModel":
-                _enqueue_all(store.list("PecanWorkflow", key.namespace), enqueue)
+                for workflow in users(key, store):
+                    enqueue(workflow, 0.0)
 
     def watch_children(group: str, version: str, plural: str, kind: str) -> None:
         @kopf.on.event(group, version, plural, labels=labels.MANAGED_BY, registry=made, id=kind)
@@ -101,8 +111,3 @@ def watch(store: Store, enqueue: Callable[[Key, float], None], namespaces: tuple
         clusterwide=not namespaces,
         namespaces=namespaces,
     )
-
-
-def _enqueue_all(objects: list[Object], enqueue: Callable[[Key, float], None]) -> None:
-    for obj in objects:
-        enqueue(key_of(obj), 0.0)

@@ -129,6 +129,7 @@ def server() -> Iterator[tuple[Api, str]]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.handle_error = lambda *_: None  # type: ignore[method-assign]
     threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
     yield api, f"http://127.0.0.1:{http.server_address[1]}"
     http.shutdown()
