@@ -95,6 +95,7 @@ def worker_deployment(
                 "env": [
                     pods.secret_variable("RABBITMQ_URI", credentials_secret, "RABBITMQ_URI"),
                     {"name": "PECAN_WORKER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    {"name": "PECAN_QUEUE", "value": spec.queue},
                     {"name": "PECAN_RUN_TIMEOUT_SECONDS", "value": str(spec.run.timeout_seconds)},
                     {"name": "PECAN_GRACE_SECONDS", "value": str(grace)},
                     *({"name": name, "value": value} for name, value in environment.items()),

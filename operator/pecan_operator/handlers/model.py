@@ -252,7 +252,8 @@ class ModelHandler:
             )
         else:
             ready_workers = Condition("WorkersReady", True, "Ready", f"{len(subscribed)} workers")
-        ready = Condition("Ready", True, "Ready", f"queue {model.spec.queue} is served")
+        served = "is served" if ready_workers.status else f"waits: {ready_workers.message}"
+        ready = Condition("Ready", True, "Ready", f"queue {model.spec.queue} {served}")
         if trouble is not None:
             ready = Condition("Ready", False, trouble.reason, trouble.message)
         elif not known:

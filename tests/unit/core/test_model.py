@@ -105,6 +105,7 @@ def test_the_whole_deployment() -> None:
                                     "name": "PECAN_WORKER",
                                     "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
                                 },
+                                {"name": "PECAN_QUEUE", "value": "DALEC_ev"},
                                 {"name": "PECAN_RUN_TIMEOUT_SECONDS", "value": "300"},
                                 {"name": "PECAN_GRACE_SECONDS", "value": "100"},
                                 {"name": "HOME", "value": "/tmp"},

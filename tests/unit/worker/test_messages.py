@@ -110,7 +110,7 @@ def test_an_image_of_another_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     path.write_text('{"name": "DALEC", "type": "DALEC", "version": "ev", "binary": "/work/run"}')
     assert worker.read_model(str(path), "DALEC_ev")["type"] == "DALEC"
-    with pytest.raises(worker.BadSettings, match="has type DALEC, revision ev .* serve queue SIPNET_git: correct"):
+    with pytest.raises(worker.BadSettings, match=r"has type DALEC, revision ev .* serve queue SIPNET_git: correct"):
         worker.read_model(str(path), "SIPNET_git")
 
 
