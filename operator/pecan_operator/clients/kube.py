@@ -24,11 +24,20 @@ Manifest = dict[str, Any]
 
 
 def connect() -> Kube:
-    """A client from the pod's service account, else from the kubeconfig."""
+    """A client from the pod's service account, else from the kubeconfig.
+
+    Raises:
+        UserError: there is neither.
+    """
     try:
         kubernetes.config.load_incluster_config()
     except kubernetes.config.ConfigException:
-        kubernetes.config.load_kube_config()
+        try:
+            kubernetes.config.load_kube_config()
+        except kubernetes.config.ConfigException as error:
+            raise UserError(
+                "NoCluster", f"no cluster is configured: neither a pod's service account nor a kubeconfig ({error})"
+            ) from None
     return Kube(kubernetes.client.ApiClient())
 
 

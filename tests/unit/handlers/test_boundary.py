@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fakes import World
 from objects import NAMESPACE, model_object, workflow_object
 
 from pecan_operator.errors import Unavailable
+from pecan_operator.handlers import boundary
 from pecan_operator.handlers.boundary import Boundary
 from pecan_operator.handlers.workqueue import Key
 
@@ -74,7 +76,7 @@ def test_what_only_the_listing_lacks_is_not_gone(case: Resync, monkeypatch: pyte
 
 def test_a_watch_that_shows_nothing_new_is_found(case: Resync, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 30.0, 61.0])
-    monkeypatch.setattr("pecan_operator.handlers.boundary.time.monotonic", lambda: next(moments))
+    monkeypatch.setattr(boundary, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     found = case.world.kube.put(model_object())
     case.world.store.put("PecanModel", found)
     case.world.kube.put({**found, "spec": {**found["spec"], "suspend": True}})
@@ -102,10 +104,10 @@ def test_workflows_that_went_while_nobody_looked_are_put_away(case: Resync) -> N
     world.kube.watchers.clear()
     world.kube.remove("PecanWorkflow", "loobos")
     world.start_operator()
-    boundary = Boundary(world.context)
-    boundary.resync(full=False)
+    restarted = Boundary(world.context)
+    restarted.resync(full=False)
     assert world.schedule.take(world.seconds) is not None
-    boundary.handle(WORKFLOW)
+    restarted.handle(WORKFLOW)
     (row,) = world.ledger.workflows.values()
     assert row.cancel_reason == "its PecanWorkflow was deleted"
 
