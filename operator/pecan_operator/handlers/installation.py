@@ -14,7 +14,8 @@ from pecan_operator.clients.ledger import Ledger
 from pecan_operator.clients.management import Management
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.errors import NotYet
-from pecan_operator.handlers.runs import Cluster, RunLoop
+from pecan_operator.handlers.patrol import Cluster
+from pecan_operator.handlers.runs import RunLoop
 from pecan_operator.handlers.workqueue import Key
 
 RABBITMQ_VHOST = "pecan"
