@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from pecan_executor.ensemble import Period, Statistics
 from pecan_executor.writers import PlaceResult, Subject
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#4D4D4D"
+_ORANGE, _GREY = "#D55E00", "#4D4D4D"
+# The blue #0072B2 mixed with white, not transparent: where bands overlap the colour must still be that of the legend.
+_LIGHT_BLUE, _MIDDLE_BLUE = "#C7E0EF", "#6AAED4"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -100,8 +102,8 @@ def _draw_series(axes: Axes, subject: Subject, drawn: Statistics, bins: Bins) ->
     variable, shown = subject.variable, subject.shown
     low, lower, middle, upper, high = drawn.quantiles * shown.factor
     if drawn.n > 1:
-        axes.fill_between(bins.middles, low, high, color=_BLUE, alpha=0.22, linewidth=0, label="95 % of members")
-        axes.fill_between(bins.middles, lower, upper, color=_BLUE, alpha=0.45, linewidth=0, label="50 % of members")
+        axes.fill_between(bins.middles, low, high, color=_LIGHT_BLUE, linewidth=0, label="95 % of members")
+        axes.fill_between(bins.middles, lower, upper, color=_MIDDLE_BLUE, linewidth=0, label="50 % of members")
     axes.plot(bins.middles, middle, color="black", linewidth=1.1, label="median" if drawn.n > 1 else "the one member")
     if low.min() < 0 < high.max():
         axes.axhline(0, color=_GREY, linewidth=0.7)
@@ -120,7 +122,7 @@ def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
     variable, shown, period = subject.variable, subject.shown, subject.period
     values = result.yearly.mean(axis=1)
     counts, _, _ = axes.hist(
-        values, bins=_histogram_edges(values), color=_BLUE, alpha=0.6, edgecolor="white", linewidth=0.6
+        values, bins=_histogram_edges(values), color=_MIDDLE_BLUE, edgecolor="white", linewidth=0.6
     )
     top = float(np.max(counts)) * 1.05
     low, middle, high = np.quantile(values, (0.025, 0.5, 0.975))
@@ -132,12 +134,12 @@ def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
     if values.min() < 0 < values.max():
         axes.vlines(0, 0, top, color=_GREY, linewidth=0.7)
     first, last = period.years[0], period.years[-1]
-    years = f"{first}" if first == last else f"mean of {first}–{last}"
+    years = f"{first}" if first == last else f"average of {first}–{last}"
     axes.set_xlabel(f"{variable.name} ({_pretty(shown.yearly_units)})")
     axes.set_ylabel("members")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_title(f"Yearly value, {years}", color=_GREY)
+    axes.set_title(f"Yearly {'sum' if shown.summed else 'mean'}, {years}", color=_GREY)
     # headroom for the legend, so that it covers no data
     axes.set_ylim(0, top * 1.25)
     axes.legend(loc="upper center", handlelength=1.4)
