@@ -43,7 +43,7 @@ def decide_change(row: RunRow, event: WorkerEvent) -> RunChange | None:
         state=RunState.PLANNED,
         attempt=row.attempt + 1,
         exit_code=event.exit_code,
-        worker=event.worker,
+        worker=_runner(row, event),
         last_error=_reason(event),
     )
 
@@ -110,11 +110,18 @@ def _final(row: RunRow, event: WorkerEvent, state: RunState) -> RunChange:
         state=state,
         attempt=row.attempt,
         exit_code=event.exit_code,
-        worker=event.worker,
+        worker=_runner(row, event),
         last_error=None if state is RunState.SUCCEEDED else _reason(event),
         started_at=event.started_at,
         finished_at=event.finished_at or event.at,
     )
+
+
+def _runner(row: RunRow, event: WorkerEvent) -> str:
+    """Who ran the attempt: after a lost connection another worker may answer from its result."""
+    if row.state is RunState.RUNNING and row.attempt == event.attempt and row.worker is not None:
+        return row.worker
+    return event.worker
 
 
 def _reason(event: WorkerEvent) -> str:

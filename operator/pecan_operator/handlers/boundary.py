@@ -29,7 +29,7 @@ class Boundary:
         self._context = context
         self._workflows = WorkflowHandler(context)
         self._handlers: dict[str, Callable[[Key], None]] = {
-            "PecanPlatform": PlatformHandler(context).reconcile,
+            "PecanPlatform": PlatformHandler(context, self._workflows.put_away_absent).reconcile,
             "PecanModel": ModelHandler(context).reconcile,
             "PecanWorkflow": self._workflows.reconcile,
         }

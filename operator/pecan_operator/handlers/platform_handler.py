@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pecan_operator.api.platform import PecanPlatform
@@ -12,16 +13,17 @@ from pecan_operator.core.platform import data_claim_name
 from pecan_operator.core.platform.base import Platform, decode
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.context import Context, Object, key_of
-from pecan_operator.handlers.installation import Connections
+from pecan_operator.handlers.installation import Connections, Installation
 from pecan_operator.handlers.platform import reconcile_platform
 from pecan_operator.handlers.workqueue import Key
 
 
 @dataclass
 class PlatformHandler:
-    """Reconciles PecanPlatforms."""
+    """Reconciles PecanPlatforms. `opened` is told of each new installation, for what went away while nobody looked."""
 
     context: Context
+    opened: Callable[[str, Installation], None]
     _uids: dict[Key, str] = field(default_factory=dict)
 
     def reconcile(self, key: Key) -> None:
@@ -39,6 +41,7 @@ class PlatformHandler:
             for kind in ("PecanModel", "PecanWorkflow"):
                 for dependent in context.store.list(kind, key.namespace):
                     context.enqueue(key_of(dependent), 0.0)
+            self.opened(key.namespace, context.installations.get(key.namespace))
         context.enqueue(key, result.retry_seconds)
 
     def _connections(self, obj: Object) -> Connections:

@@ -101,6 +101,17 @@ def test_a_success_keeps_its_times_and_says_no_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "worker"),
+    [(row(RUNNING, worker="w0"), "w0"), (row(QUEUED), "w1"), (row(RUNNING, attempt=2, worker="w2"), "w1")],
+    ids=["it ran elsewhere", "no start was seen", "a later attempt runs elsewhere"],
+)
+def test_a_success_is_of_the_worker_that_ran_it(before: RunRow, worker: str) -> None:
+    change = decide_change(before, event("succeeded", exit_code=0))
+    assert change is not None
+    assert (change.state, change.worker) == (SUCCEEDED, worker)
+
+
+@pytest.mark.parametrize(
     ("said", "kept"),
     [
         (event("failed", exit_code=3, reason="no drivers"), "no drivers"),
