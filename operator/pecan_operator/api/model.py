@@ -76,15 +76,14 @@ class Scaling(
     runs_per_worker: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Outstanding runs for which one worker is started: 1 starts a worker for every run up to maxReplicas."""
     idle_seconds: Annotated[int, Field(ge=10, le=86_400)] = 30
-    """Seconds without work after which a worker is taken away."""
+    """Seconds for which fewer workers must have been enough before idle ones are taken away."""
 
 
 class RunLimits(ApiModel):
     """What a single run may cost."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
-    """Seconds after which a run is stopped and counted as failed. A worker that has to go may finish its run within
-    this time and another minute."""
+    """Seconds after which a run is stopped and counted as failed."""
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     """How often a failing run is tried, the first time included. Bad input (exit code 65) is never tried again."""
 
