@@ -122,7 +122,12 @@ def _text(event: Mapping[str, Any], name: str) -> str | None:
     value = event.get(name)
     if value is not None and not isinstance(value, str):
         raise _bad(f"{name} is {value!r}, not text")
-    return value
+    return None if value is None else _storable(value)
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL takes in no text, and what a model may well have printed last."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _whole(event: Mapping[str, Any], name: str) -> int | None:

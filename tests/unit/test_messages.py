@@ -115,3 +115,8 @@ def test_a_dead_letter_is_a_lost_attempt() -> None:
 )
 def test_any_dead_letter_can_be_told(body: bytes, headers: dict[str, Any] | None) -> None:
     assert dead_event(body, None, headers).state == "lost"
+
+
+def test_what_the_database_cannot_store_is_left_out() -> None:
+    body = json.dumps({**FINISHED, "reason": "read \0\0 of drivers \ud800"}).encode()
+    assert parse_event(body).reason == "read  of drivers ?"

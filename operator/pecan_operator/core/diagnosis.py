@@ -94,7 +94,7 @@ def job_condition(job: Manifest, condition_type: str) -> Manifest | None:
 
 def last_line(text: str | None) -> str:
     """The last line with something on it: where our programs say in a sentence what went wrong."""
-    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    lines = [line.strip() for line in (text or "").replace("\0", "").splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
