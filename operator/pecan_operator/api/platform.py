@@ -50,7 +50,8 @@ class Images(ApiModel):
     """How images are pulled. Which ones, the services and models say themselves."""
 
     pull_policy: PullPolicy | None = None
-    """When to pull images of the platform; left out, Kubernetes decides by the tag."""
+    """When to pull images of the platform, its models and workflows; left out, as the operator's chart says
+    (image.pullPolicy)."""
     pull_secrets: Annotated[tuple[ObjectRef, ...], Field(max_length=20), keyed_by("name")] = ()
     """Secrets of this namespace with the credentials of private registries, for every pod of the platform."""
 

@@ -274,7 +274,7 @@ class WorkflowSpec(
     deadline_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = None
     """Seconds after which a workflow that has not ended is cancelled and counted as failed; left out, never."""
     suspend: bool = False
-    """True: no further runs are started; those that run are finished."""
+    """True: no further runs are published; those that run or wait in the queue already are finished."""
     cancel: Annotated[
         bool,
         Extra(
