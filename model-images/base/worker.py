@@ -29,7 +29,7 @@ Environment (times in seconds):
     PECAN_RENEW_SECONDS         5; between two renewals of the claim
     PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker
     PECAN_HEARTBEAT_SECONDS     5; between two announcements on the exchange `models`
-    PECAN_PAUSE_SECONDS         60; after a `release` command no new run is taken for that long
+    PECAN_PAUSE_SECONDS         60; after a `release` or `retire` command no new run is taken for that long
 """
 
 from __future__ import annotations
@@ -1036,7 +1036,8 @@ class Worker:
             delivery.recall()
 
     def _on_control(self, body: bytes) -> None:
-        """Obeys `cancel` of a workflow, `release` of this queue or all, and `report`; ignores anything else."""
+        """Obeys `cancel` of a workflow, `release` of this queue or all, `retire` and `resume` of this worker, and
+        `report`; ignores anything else."""
         command = parse_object(body) or {}
         if command.get("command") == "cancel" and isinstance(command.get("workflow"), str):
             self._cancel(command["workflow"])
@@ -1044,6 +1045,10 @@ class Worker:
             self._release()
         elif command.get("command") == "report":
             self._report()
+        elif command.get("command") in ("retire", "resume"):
+            workers = command.get("workers")
+            if isinstance(workers, list) and self._settings.worker in workers:
+                self._retire() if command["command"] == "retire" else self._resume()
 
     def _report(self) -> None:
         """Tells again what it does, for an operator that may have missed it."""
@@ -1059,11 +1064,25 @@ class Worker:
         if self._running is not None and self._running.attempt.message.workflow == workflow:
             self._stop(self._running.attempt, "cancelled")
 
-    def _release(self) -> None:
-        log("released", queue=self._queue, pause_seconds=self._settings.pause_seconds)
+    def _retire(self) -> None:
+        """An idle worker takes nothing more and says so, for its pod is to be ended; a busy one goes on."""
+        if self._running is not None or self._serving or self._session is None:
+            return
+        self._pause()
+        self._session.publish_event(self._event("retired"))
+
+    def _resume(self) -> None:
+        self._paused_until = 0.0
+        self._subscribe()
+
+    def _pause(self) -> None:
         self._paused_until = time.monotonic() + self._settings.pause_seconds
         asyncio.get_running_loop().call_later(self._settings.pause_seconds + 0.01, self._subscribe)
         self._take_no_more()
+
+    def _release(self) -> None:
+        log("released", queue=self._queue, pause_seconds=self._settings.pause_seconds)
+        self._pause()
         if self._running is not None:
             self._stop(self._running.attempt, "released")
 
@@ -1078,7 +1097,7 @@ class Worker:
             log("adopted", folder=delivery.message.folder)
             running.delivery = delivery
             self._tell_started(running)
-        elif running is not None or self._leaving.is_set():
+        elif running is not None or self._leaving.is_set() or time.monotonic() < self._paused_until:
             # Another worker will be quicker; ours comes back here, or is answered from its result.
             delivery.session.unsubscribe()
             delivery.give_back()

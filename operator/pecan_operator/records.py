@@ -208,11 +208,12 @@ class RunMessage:
 
 
 class EventKind(StrEnum):
-    """What a worker says. READY and STOPPED carry no run."""
+    """What a worker says. READY, RETIRED (it takes nothing more, as it was asked to) and STOPPED carry no run."""
 
     READY = "ready"
     STARTED = "started"
     FINISHED = "finished"
+    RETIRED = "retired"
     STOPPED = "stopped"
 
 
@@ -220,8 +221,8 @@ class EventKind(StrEnum):
 class WorkerEvent:
     """An event of a worker; `key` is None for work that others published (body-only messages).
 
-    `state` of a finished event: succeeded, failed, cancelled, lost (the claim went stale), released (given back, costs no
-    attempt) or refused (bad message; never retried).
+    `state` of a finished event: succeeded, failed, cancelled, lost (the claim went stale), released (given back, costs
+    no attempt) or refused (bad message; never retried).
     """
 
     kind: EventKind

@@ -63,6 +63,47 @@ def test_release_gives_the_job_back_and_pauses(model: Any) -> None:
     assert worker.process.poll() is None
 
 
+def test_an_idle_worker_retires_and_takes_nothing_until_it_resumes(model: Any) -> None:
+    worker = model.worker(PECAN_PAUSE_SECONDS="60")
+    name = model.wait_for("ready")["worker"]
+    model.control(command="retire", workers=["another"])
+    model.control(command="retire", workers=["another", name])
+    model.wait_for("retired", worker=name)
+    folder = model.run("true")
+    model.publish(folder)
+    time.sleep(0.5)
+    assert starts(folder) == 0
+    assert model.ready_messages() == 1
+    model.control(command="resume", workers=[name])
+    assert model.finished(folder)["state"] == "succeeded"
+    assert worker.process.poll() is None
+
+
+def test_a_retired_worker_that_is_not_ended_comes_back(model: Any) -> None:
+    model.worker(PECAN_PAUSE_SECONDS="0.5")
+    name = model.wait_for("ready")["worker"]
+    model.control(command="retire", workers=[name])
+    model.wait_for("retired")
+    model.wait_for("ready", count=2)
+    folder = model.run("true")
+    model.publish(folder)
+    assert model.finished(folder)["state"] == "succeeded"
+
+
+def test_a_busy_worker_does_not_retire(model: Any) -> None:
+    folder = model.run(WAIT)
+    model.worker()
+    name = model.wait_for("ready")["worker"]
+    model.publish(folder)
+    model.wait_for("started")
+    model.control(command="retire", workers=[name])
+    model.control(command="report")
+    model.wait_for("started", count=2)
+    assert model.told("retired") == []
+    (folder / "go").touch()
+    assert model.finished(folder)["state"] == "succeeded"
+
+
 def test_report_is_answered_with_what_it_does(model: Any) -> None:
     folder = model.run(WAIT)
     model.worker()

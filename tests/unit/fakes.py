@@ -633,7 +633,7 @@ class FakeWorker:
     pod: str
     queue: str
     message: RunMessage | None = None
-    leaving: bool = False
+    retired: bool = False
 
 
 @dataclass
@@ -862,6 +862,12 @@ class World:
             for worker in self.workers.values():
                 if command["command"] == "report":
                     self._say(worker, EventKind.READY if worker.message is None else EventKind.STARTED)
+                elif command["command"] == "retire" and worker.pod in command["workers"] and worker.message is None:
+                    worker.retired = True
+                    self._say(worker, EventKind.RETIRED)
+                elif command["command"] == "resume" and worker.pod in command["workers"] and worker.retired:
+                    worker.retired = False
+                    self._say(worker, EventKind.READY)
                 elif command["command"] == "release" and command["queue"] in (None, worker.queue) and worker.message:
                     message = worker.message
                     self._finish(worker, "released", None)
@@ -885,7 +891,7 @@ class World:
             if worker.message is not None:
                 self._finish(worker)
             queue = self.broker.queues.get(worker.queue)
-            if queue:
+            if queue and not worker.retired:
                 worker.message = queue.popleft()
                 self._say(worker, EventKind.STARTED)
 

@@ -95,39 +95,50 @@ def _outstanding(observation: Observation) -> int | None:
 class Worker:
     """A worker pod that is not being deleted.
 
-    `known` says whether it has been heard of; `idle_since` (any monotonic clock) is None for a busy or unknown one.
+    `known` says whether it has been heard of; `idle_since` (any monotonic clock) is None for a busy or unknown one;
+    `retired` that it takes nothing more; `marked` that its pod has the low deletion cost.
     """
 
     pod: str
     started: bool
     known: bool
     idle_since: float | None
+    retired: bool
     marked: bool
 
 
 @dataclass(frozen=True)
-class Marks:
-    """Pods to be given a low deletion cost, and pods to have it taken back."""
+class Departure:
+    """How surplus workers go: `ask` them to retire; `give` those that have a low deletion cost, and `take` it back from
+    those that stay; `resume` retired ones that stay; `kept` more replicas are needed until those asked have retired."""
 
+    ask: tuple[str, ...]
     give: tuple[str, ...]
     take: tuple[str, ...]
+    resume: tuple[str, ...]
+    kept: int
 
 
-def decide_marks(workers: Sequence[Worker], surplus: int) -> Marks:
-    """The victims when `surplus` workers are to go: the longest idle.
+def decide_departure(workers: Sequence[Worker], surplus: int) -> Departure:
+    """Who goes when `surplus` workers are to go: those that have retired already, then the longest idle.
 
-    The ReplicaSet controller ends pods that have not started before any deletion cost counts, so they need no mark.
+    No pod is ended that could have a job: replicas are lowered only by workers that have said that they take nothing
+    more, and pods that have not started, which the ReplicaSet controller ends before any deletion cost counts.
     """
     unstarted = sum(1 for worker in workers if not worker.started)
     count = max(0, surplus - unstarted)
     idle = sorted(
         (worker for worker in workers if worker.started and worker.idle_since is not None),
-        key=lambda worker: (worker.idle_since, worker.pod),
+        key=lambda worker: (not worker.retired, worker.idle_since, worker.pod),
     )
-    victims = {worker.pod for worker in idle[:count]}
-    return Marks(
-        give=tuple(worker.pod for worker in idle[:count] if not worker.marked),
+    going = idle[:count]
+    victims = {worker.pod for worker in going if worker.retired}
+    return Departure(
+        ask=tuple(worker.pod for worker in going if not worker.retired),
+        give=tuple(worker.pod for worker in going if worker.retired and not worker.marked),
         take=tuple(worker.pod for worker in workers if worker.marked and worker.pod not in victims),
+        resume=tuple(worker.pod for worker in workers if worker.retired and worker.pod not in victims),
+        kept=sum(1 for worker in going if not worker.retired),
     )
 
 

@@ -28,14 +28,15 @@ from pecan_operator.core.scaling import (
     Worker,
     count_busy,
     count_unknown,
-    decide_marks,
+    decide_departure,
     decide_replicas,
 )
 from pecan_operator.core.status import Condition, conditions
 from pecan_operator.errors import NotYet, OperatorError, UserError
 from pecan_operator.handlers.context import Context, Object, key_of
 from pecan_operator.handlers.installation import Installation
-from pecan_operator.handlers.runs import QueueView, Served
+from pecan_operator.handlers.patrol import Served
+from pecan_operator.handlers.runs import QueueView
 from pecan_operator.handlers.workqueue import Key
 
 KIND = "PecanModel"
@@ -147,12 +148,19 @@ class ModelHandler:
         # An ended pod (evicted, say) has been replaced by its ReplicaSet, and stays only for people to look at.
         workers = [_worker(pod, view) for pod in pods if _phase_of(pod) not in ("Succeeded", "Failed")]
         decision = self._decide(model, view, workers, current, memory)
-        marks = decide_marks(workers, len(workers) - decision.replicas)
-        for pod in marks.give:
+        departure = decide_departure(workers, len(workers) - decision.replicas)
+        for pod in departure.give:
             self._mark(model.namespace, pod, VICTIM_COST)
-        self._apply(model, obj, installation, decision.replicas, workers, deployment)
-        for pod in marks.take:
+        replicas = decision.replicas + departure.kept
+        if current is not None and replicas < current:
+            memory.below_since = self.clock()
+        self._apply(model, obj, installation, replicas, workers, deployment)
+        for pod in departure.take:
             self._mark(model.namespace, pod, None)
+        if departure.ask:
+            installation.loop.retire(departure.ask)
+        if departure.resume:
+            installation.loop.resume(departure.resume)
         installation.loop.serve(
             model.spec.queue,
             Served(
@@ -191,7 +199,7 @@ class ModelHandler:
         if current is None or decision.wanted is None or decision.wanted >= current:
             memory.below_since = None
         else:
-            if memory.below_since is None or decision.replicas < current:
+            if memory.below_since is None:
                 memory.below_since = now
             wait = scaling.idle_seconds - (now - memory.below_since)
             self.context.enqueue(Key(KIND, model.namespace, model.name), max(wait, 1.0))
@@ -312,6 +320,7 @@ def _worker(pod: Object, view: QueueView) -> Worker:
         started=_phase_of(pod) == "Running",
         known=name in view.workers,
         idle_since=view.workers.get(name),
+        retired=name in view.retired,
         marked=DELETION_COST in annotations,
     )
 

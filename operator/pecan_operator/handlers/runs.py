@@ -6,18 +6,18 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from datetime import UTC, datetime
 
 from pecan_operator.clients.amqp import Broker, EventBatch
 from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.core.fairness import allocate
-from pecan_operator.core.runs import decide_changes, lost
+from pecan_operator.core.runs import decide_changes
 from pecan_operator.core.scaling import publish_window
 from pecan_operator.errors import OperatorError, Unavailable
+from pecan_operator.handlers.patrol import Cluster, Patrol, Served, Sight
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
@@ -27,42 +27,22 @@ REFRESH_SECONDS = 1.0
 CONTROL_SECONDS = 1.0
 PATROL_SECONDS = 5.0
 PROGRESS_SECONDS = 1.0
-POD_GONE_SECONDS = 45.0
-STALLED_SECONDS = 60.0
-OVERDUE_MARGIN_SECONDS = 60.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model as the loop needs it: `replicas` is the latest decision."""
-
-    key: Key
-    replicas: int
-    suspended: bool
-    timeout_seconds: float
-    grace_seconds: float
 
 
 @dataclass(frozen=True)
 class QueueView:
     """What the loop knows of one queue. `counts` or `ready` None: the database or the broker does not answer.
 
-    `workers` maps a pod to the moment (monotonic) since when it is idle, or None while it has a job.
+    `workers` maps a pod to the moment (monotonic) since when it is idle, or None while it has a job; those in `retired`
+    have said that they take nothing more.
     """
 
     counts: QueueCounts | None
     ready: int | None
     workers: Mapping[str, float | None]
+    retired: frozenset[str]
     broker_error: str | None
-
-
-class Cluster(Protocol):
-    """What the loop asks about the cluster; see handlers/cluster.py."""
-
-    def gone_workers(self, namespace: str, workers: Iterable[str]) -> set[str]: ...
-
-    def queues(self, namespace: str) -> set[str]: ...
 
 
 class RunLoop:
@@ -83,14 +63,14 @@ class RunLoop:
         self._database = database
         self._ledger = ledger
         self._broker = broker
-        self._cluster = cluster
+        self._patrol = Patrol(namespace, ledger, broker, cluster, clock, now)
         self._enqueue = enqueue
         self._clock = clock
-        self._now = now
         self._lock = threading.Lock()
         self._served: dict[str, Served] = {}
         self._followed: dict[str, Key] = {}
         self._workers: dict[str, dict[str, float | None]] = {}
+        self._retired: set[str] = set()
         self._counts: dict[str, QueueCounts] | None = None
         self._ready: dict[str, int | None] | None = None
         self._wake = threading.Event()
@@ -98,7 +78,6 @@ class RunLoop:
         self._due: dict[str, float] = {}
         self._connection = 0
         self._unrecorded: EventBatch | None = None
-        self._since: dict[str, dict[Hashable, float]] = {}
         self._thread = threading.Thread(target=self._run, name=f"runs-{namespace}", daemon=True)
         self.beat = clock()
 
@@ -126,6 +105,14 @@ class RunLoop:
             self._served.pop(queue, None)
         self._broker.control({"command": "release", "queue": queue})
 
+    def retire(self, workers: Sequence[str]) -> None:
+        """Ask workers to take nothing more; the idle ones say that they have retired, and do so for a minute."""
+        self._broker.control({"command": "retire", "workers": list(workers)})
+
+    def resume(self, workers: Sequence[str]) -> None:
+        """Retired workers are needed after all."""
+        self._broker.control({"command": "resume", "workers": list(workers)})
+
     def release_all(self) -> None:
         """The platform is going: every worker gives back what it holds."""
         self._broker.control({"command": "release", "queue": None})
@@ -147,7 +134,9 @@ class RunLoop:
         with self._lock:
             counts = None if self._counts is None else self._counts.get(queue, QueueCounts())
             ready = None if self._ready is None else (self._ready.get(queue) or 0)
-            return QueueView(counts, ready, dict(self._workers.get(queue, {})), self._broker.last_error)
+            workers = dict(self._workers.get(queue, {}))
+            retired = frozenset(self._retired & workers.keys())
+            return QueueView(counts, ready, workers, retired, self._broker.last_error)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -176,7 +165,7 @@ class RunLoop:
             self._control()
         if self._is_due("patrol", PATROL_SECONDS):
             try:
-                self._patrol()
+                self._go_round()
             except OperatorError as error:
                 # What is known of queues stays known: the API server may be away.
                 _log.warning("namespace %s: %s", self._namespace, error)
@@ -270,9 +259,14 @@ class RunLoop:
                     workers.pop(event.worker, None)
                 elif workers.get(event.worker) is None:
                     workers[event.worker] = now
-            models = [self._served[queue].key for queue in {event.queue for event in events} & self._served.keys()]
-        for key in models:
-            self._enqueue(key, PROGRESS_SECONDS)
+                if event.kind is EventKind.RETIRED:
+                    self._retired.add(event.worker)
+                else:
+                    self._retired.discard(event.worker)
+            told = {event.queue: event.kind for event in events}
+            models = [(self._served[queue].key, told[queue]) for queue in told.keys() & self._served.keys()]
+        for key, kind in models:
+            self._enqueue(key, 0.0 if kind is EventKind.RETIRED else PROGRESS_SECONDS)
 
     def _refresh(self) -> None:
         with self._lock:
@@ -331,77 +325,26 @@ class RunLoop:
         for workflow_id in self._ledger.cancelling():
             self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
 
-    def _patrol(self) -> None:
-        now = self._now()
-        with self._lock:
-            served = dict(self._served)
-            queues = [*(self._counts or {}), *(queue for queue in self._workers if queue not in (self._counts or {}))]
-        for queue, model in served.items():
-            limit = timedelta(seconds=model.timeout_seconds + model.grace_seconds + OVERDUE_MARGIN_SECONDS)
-            self._give_up(self._ledger.overdue_runs(queue, now - limit), "no word of it since its time ran out", now)
-        for queue in queues:
-            self._give_up(self._orphans(queue), "its worker pod is gone", now)
-            self._drop_gone_workers(queue)
-        self._take_back(served)
-
-    def _give_up(self, rows: Sequence[RunRow], reason: str, now: datetime) -> None:
-        if rows:
-            self.record([lost(row, reason, now) for row in rows])
-            self._wake.set()
-
-    def _orphans(self, queue: str) -> list[RunRow]:
-        """Running rows whose pod has been gone so long that another worker would have reported them."""
-        running = self._ledger.running_runs(queue)
-        gone = self._cluster.gone_workers(self._namespace, {row.worker for row in running if row.worker is not None})
-        lasting = self._lasting(
-            f"orphans of {queue}", [row.key for row in running if row.worker in gone], POD_GONE_SECONDS
-        )
-        return [row for row in running if row.key in lasting]
-
-    def _drop_gone_workers(self, queue: str) -> None:
-        with self._lock:
-            workers = list(self._workers.get(queue, {}))
-        gone = self._cluster.gone_workers(self._namespace, workers)
-        with self._lock:
-            for pod in gone:
-                self._workers.get(queue, {}).pop(pod, None)
-
-    def _lasting(self, what: str, found: Iterable[Hashable], seconds: float) -> set[Hashable]:
-        """Those of `found` that every call for `seconds` has found."""
-        now = self._clock()
-        before = self._since.get(what, {})
-        since = self._since[what] = {each: before.get(each, now) for each in found}
-        return {each for each, moment in since.items() if now - moment >= seconds}
-
-    def _take_back(self, served: Mapping[str, Served]) -> None:
-        """Queued runs that nobody will take become planned again, or cancelled if their workflow is: those of a queue
-        without a model, or without workers, and those whose messages are gone."""
+    def _go_round(self) -> None:
         with self._lock:
             if self._counts is None or self._ready is None:
                 return
-            counts, ready = dict(self._counts), dict(self._ready)
-            workers = {queue: list(known.values()) for queue, known in self._workers.items()}
-        unserved = counts.keys() - served.keys()
-        deserted = unserved - self._cluster.queues(self._namespace) if unserved else set()
-        for queue in deserted:
-            self._broker.control({"command": "release", "queue": queue})
-        waiting = {queue for queue, count in counts.items() if count.queued and not count.running}
-        suspended = {queue for queue, model in served.items() if model.suspended}
-        if self._ledger.cancelling():
-            suspended |= {queue for queue in served if not workers.get(queue)}
-        recalled = waiting & (deserted | suspended)
-        for queue in recalled:
-            self._broker.recall(queue)
-        idle = {
-            queue for queue in waiting & served.keys() if not ready.get(queue) and None not in workers.get(queue, [])
-        }
-        vanished = self._lasting("queues without messages", idle - recalled, STALLED_SECONDS)
-        back = [queue for queue in waiting if queue in recalled or queue in vanished]
-        if back and self._ledger.requeue_queued(back):
+            workers = {queue: dict(known) for queue, known in self._workers.items()}
+            sight = Sight(dict(self._served), self._counts, self._ready, workers)
+        events = self._patrol.lost_runs(sight)
+        self.record(events)
+        gone = self._patrol.gone_workers(sight)
+        with self._lock:
+            for known in self._workers.values():
+                for worker in gone & known.keys():
+                    del known[worker]
+        if self._patrol.take_back(sight):
             with self._lock:
                 followers = list(self._followed.values())
             for key in followers:
                 self._enqueue(key, 0.0)
+            self._wake.set()
+        if events:
             self._wake.set()
 
 

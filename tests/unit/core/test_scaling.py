@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_operator.core.scaling import (
+    Departure,
     Limits,
-    Marks,
     Observation,
     Worker,
     count_busy,
     count_unknown,
-    decide_marks,
+    decide_departure,
     decide_replicas,
     publish_window,
 )
@@ -162,77 +162,99 @@ def test_deciding_again_at_the_result_changes_nothing(observation: Observation, 
 
 
 def worker(pod: str, idle_since: float | None = None, **given: bool) -> Worker:
-    known = given.get("known", True)
-    return Worker(pod, given.get("started", True), known, idle_since, given.get("marked", False))
+    return Worker(
+        pod,
+        given.get("started", True),
+        given.get("known", True),
+        idle_since,
+        given.get("retired", False),
+        given.get("marked", False),
+    )
+
+
+def departure(*, ask: str = "", give: str = "", take: str = "", resume: str = "") -> Departure:
+    """Each letter is a pod."""
+    return Departure(tuple(ask), tuple(give), tuple(take), tuple(resume), len(ask))
 
 
 @pytest.mark.parametrize(
-    ("workers", "surplus", "marks"),
+    ("workers", "surplus", "expected"),
     [
-        pytest.param([worker("a", 1.0), worker("b", 2.0)], 0, Marks((), ()), id="nobody has to go"),
-        pytest.param([worker("a", 1.0), worker("b", 2.0)], -3, Marks((), ()), id="more are coming"),
-        pytest.param([worker("a", 2.0), worker("b", 1.0)], 1, Marks(("b",), ()), id="the longest idle"),
-        pytest.param([worker("b", 1.0), worker("a", 1.0)], 1, Marks(("a",), ()), id="equally idle: by name"),
-        pytest.param([worker("a"), worker("b", 9.0)], 1, Marks(("b",), ()), id="never a busy one"),
-        pytest.param([worker("a", known=False), worker("b")], 2, Marks((), ()), id="nor an unknown one"),
+        pytest.param([worker("a", 1.0), worker("b", 2.0)], 0, departure(), id="nobody has to go"),
+        pytest.param([worker("a", 1.0), worker("b", 2.0)], -3, departure(), id="more are coming"),
+        pytest.param([worker("a", 2.0), worker("b", 1.0)], 1, departure(ask="b"), id="the longest idle is asked"),
+        pytest.param([worker("b", 1.0), worker("a", 1.0)], 1, departure(ask="a"), id="equally idle: by name"),
+        pytest.param([worker("a"), worker("b", 9.0)], 1, departure(ask="b"), id="never a busy one"),
+        pytest.param([worker("a", known=False), worker("b")], 2, departure(), id="nor an unknown one"),
         pytest.param(
-            [worker("a", 1.0), worker("b", started=False, known=False)], 1, Marks((), ()), id="unstarted ones go first"
+            [worker("a", 1.0), worker("b", started=False, known=False)], 1, departure(), id="unstarted ones go first"
         ),
         pytest.param(
             [worker("a", 1.0), worker("b", started=False, known=False)],
             2,
-            Marks(("a",), ()),
+            departure(ask="a"),
             id="unstarted ones reduce the count",
         ),
-        pytest.param([worker("a", 1.0, marked=True)], 1, Marks((), ()), id="marked already"),
-        pytest.param([worker("a", 1.0, marked=True)], 0, Marks((), ("a",)), id="stays: taken back"),
+        pytest.param([worker("a", 1.0, retired=True)], 1, departure(give="a"), id="retired: may be ended"),
         pytest.param(
-            [worker("a", marked=True), worker("b", 5.0)], 1, Marks(("b",), ("a",)), id="took a job: another one goes"
+            [worker("a", 1.0), worker("b", 9.0, retired=True)], 1, departure(give="b"), id="retired ones go first"
+        ),
+        pytest.param([worker("a", 1.0, retired=True, marked=True)], 1, departure(), id="marked already"),
+        pytest.param(
+            [worker("a", 1.0, retired=True, marked=True)], 0, departure(take="a", resume="a"), id="needed after all"
+        ),
+        pytest.param(
+            [worker("a", marked=True), worker("b", 5.0)], 1, departure(ask="b", take="a"), id="resumed and took a job"
         ),
     ],
 )
-def test_marks(workers: list[Worker], surplus: int, marks: Marks) -> None:
-    assert decide_marks(workers, surplus) == marks
+def test_departure(workers: list[Worker], surplus: int, expected: Departure) -> None:
+    assert decide_departure(workers, surplus) == expected
+
+
+def random_worker(started: bool, known: bool, idle: float | None, retired: bool, marked: bool) -> tuple[Any, ...]:
+    known = started and known
+    idle = idle if known else None
+    return started, known, idle, retired and idle is not None, marked
 
 
 workers_of_a_model = st.lists(
-    st.builds(
-        lambda started, known, idle, marked: (started, started and known, idle if started and known else None, marked),
-        st.booleans(),
-        st.booleans(),
-        st.none() | st.floats(0, 100),
-        st.booleans(),
-    ),
+    st.builds(random_worker, st.booleans(), st.booleans(), st.none() | st.floats(0, 100), st.booleans(), st.booleans()),
     max_size=12,
 ).map(lambda rows: [Worker(f"pod-{n}", *row) for n, row in enumerate(rows)])
 
 
 @given(workers_of_a_model, st.integers(-3, 15))
-def test_who_is_marked(workers: list[Worker], surplus: int) -> None:
-    marks = decide_marks(workers, surplus)
+def test_who_goes(workers: list[Worker], surplus: int) -> None:
+    found = decide_departure(workers, surplus)
     by_name = {each.pod: each for each in workers}
-    victims = {each.pod for each in workers if each.marked} - set(marks.take) | set(marks.give)
-    idle = sorted((each for each in workers if each.idle_since is not None), key=lambda w: (w.idle_since, w.pod))
+    marked = {each.pod for each in workers if each.marked} - set(found.take) | set(found.give)
+    retired = {each.pod for each in workers if each.retired}
+    going = set(found.ask) | (retired - set(found.resume))
+    idle = [each for each in workers if each.idle_since is not None]
     unstarted = sum(not each.started for each in workers)
-    assert all(by_name[pod].idle_since is not None for pod in victims)
-    assert len(victims) == min(len(idle), max(0, surplus - unstarted))
-    assert victims == {each.pod for each in idle[: len(victims)]}
-    assert not set(marks.give) & set(marks.take)
+    assert all(by_name[pod].idle_since is not None for pod in going)
+    assert len(going) == min(len(idle), max(0, surplus - unstarted))
+    assert marked <= going
+    assert set(found.give) <= retired
+    assert not set(found.give) & set(found.take)
+    assert not set(found.ask) & set(found.resume)
 
 
 @given(workers_of_a_model, st.integers(0, 12))
-def test_enough_victims_for_every_lowering(workers: list[Worker], wanted: int) -> None:
-    """What decide_replicas lowers to leaves no place where a busy worker would have to go."""
+def test_only_retired_workers_are_left_to_be_ended(workers: list[Worker], wanted: int) -> None:
+    """What the Deployment is lowered to leaves no place where a worker that could have a job would have to go."""
     observation = seen(
         busy=count_busy(workers), unknown=count_unknown(workers), replicas=len(workers), running=wanted,
         seconds_below=99.0,
     )  # fmt: skip
     target = decide_replicas(observation, limits(max_replicas=100)).replicas
-    surplus = len(workers) - target
-    marks = decide_marks(workers, surplus)
-    kept = [each for each in workers if each.marked and each.pod not in marks.take]
+    found = decide_departure(workers, len(workers) - target)
+    ended = len(workers) - (target + found.kept)
+    marked = {each.pod for each in workers if each.marked} - set(found.take) | set(found.give)
     unstarted = sum(not each.started for each in workers)
-    assert len(marks.give) + len(kept) + min(unstarted, max(surplus, 0)) >= surplus
+    assert all(each.retired for each in workers if each.pod in marked)
+    assert len(marked) + unstarted >= ended
 
 
 def test_counting() -> None:
