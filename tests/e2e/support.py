@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import subprocess
 import time
@@ -21,8 +23,33 @@ from pecan_operator.core.status import find
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "pecan-operator"
-API_VERSION = "pecanproject.org/v1alpha1"
+GROUP = "pecanproject.org"
+API_VERSION = f"{GROUP}/v1alpha1"
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", None)
+RBAC = "rbac.authorization.k8s.io"
+PLURALS = ("pecanplatforms", "pecanmodels", "pecanworkflows")
 PLATFORM_SECONDS = 180.0
+Right = tuple[str, str, str, str]
+
+
+def rights(*verbs: str, resources: tuple[str, ...], group: str = "", name: str = "") -> set[Right]:
+    """Each of the verbs on each of the resources of a group, limited to a name or not."""
+    return set(itertools.product((group,), resources, verbs, (name,)))
+
+
+OPERATOR_IN_A_NAMESPACE = (
+    rights("get", "list", "watch", resources=PLURALS, group=GROUP)
+    | rights("get", "patch", resources=tuple(f"{each}/status" for each in PLURALS), group=GROUP)
+    | rights(
+        "get", "list", "watch", "create", "patch", "delete", resources=("deployments", "statefulsets"), group="apps"
+    )
+    | rights("get", "list", "watch", "create", "patch", "delete", resources=("jobs",), group="batch")
+    | rights("get", "list", "create", "patch", "delete", resources=("services", "configmaps", "secrets"))
+    | rights("get", "list", "watch", "create", "patch", resources=("persistentvolumeclaims",))
+    | rights("get", "list", "watch", "patch", resources=("pods",))
+    | rights("list", "create", "patch", resources=("events",))
+)
+OPERATOR_AT_HOME = rights("get", "create", "update", "patch", resources=("leases",), group="coordination.k8s.io")
 
 
 def wait(happened: Callable[[], bool], seconds: float, tell: Callable[[], Any]) -> float:
@@ -89,8 +116,81 @@ class Cluster:
         found = self.kube.list("v1", "Pod", namespace, selector)
         return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
+    def impersonate(self, user: str) -> Kube:
+        """The same cluster as another user sees it."""
+        client = ApiClient(self.client.configuration)
+        client.set_default_header("Impersonate-User", user)
+        return Kube(client)
+
+    def rights_of(self, user: str, namespace: str) -> set[Right]:
+        """All a user may do in a namespace, besides what everybody may who is known to the cluster."""
+        return self._rules(user, namespace) - self._rules("system:serviceaccount:default:nobody", namespace)
+
+    def _rules(self, user: str, namespace: str) -> set[Right]:
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "metadata": {}}
+        answer = self.impersonate(user).create({**review, "spec": {"namespace": namespace}}) or {}
+        assert not answer["status"]["incomplete"]
+        return {
+            right
+            for rule in answer["status"]["resourceRules"]
+            for right in itertools.product(
+                rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames") or [""]
+            )
+        }
+
+    def can(self, user: str, verb: str, resource: str, namespace: str) -> bool:
+        """Whether a user may do that to one of our kinds, or to a subresource (pecanmodels/scale)."""
+        resource, _, subresource = resource.partition("/")
+        asked = {"group": GROUP, "verb": verb, "resource": resource, "subresource": subresource, "namespace": namespace}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}}
+        answer = self.kube.create({**review, "spec": {"user": user, "resourceAttributes": asked}}) or {}
+        return bool(answer["status"]["allowed"])
+
+    def bind(self, namespace: str, role: str, user: str) -> None:
+        """Give a user one of the cluster's roles in a namespace."""
+        binding = {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": user, "namespace": namespace},
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
+        }
+        self.kube.create(binding)
+
+    def warnings_of_label(self, namespace: str, label: str, value: str) -> list[str]:
+        """What the API server warns of when a namespace would get a label."""
+        body = {"metadata": {"labels": {label: value}}}
+        _, _, headers = CoreV1Api(self.client).patch_namespace_with_http_info(namespace, body, dry_run="All")
+        return [text for text in [headers.get("Warning")] if text]
+
     def is_gone(self, namespace: str) -> bool:
         return self.kube.read("v1", "Namespace", None, namespace) is None
+
+
+@contextmanager
+def older_crd(cluster: Cluster, plural: str, field: str) -> Iterator[Callable[[], bool]]:
+    """With the CRD of before a field of the spec was there; called, it says whether the field is there again."""
+    name = f"{plural}.{GROUP}"
+
+    def properties(crd: Manifest) -> Manifest:
+        (version,) = crd["spec"]["versions"]
+        found: Manifest = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        return found
+
+    def present() -> bool:
+        return field in properties(cluster.kube.read(*CRD, name) or {})
+
+    older = cluster.kube.read(*CRD, name)
+    assert older is not None
+    versions = copy.deepcopy(older["spec"]["versions"])
+    del properties(older)[field]
+    cluster.kube.patch(*CRD, name, {"spec": {"versions": older["spec"]["versions"]}})
+    try:
+        assert not present()
+        yield present
+    finally:
+        if not present():
+            cluster.kube.patch(*CRD, name, {"spec": {"versions": versions}})
 
 
 class Release:
@@ -103,6 +203,7 @@ class Release:
         self.name = name
         self.namespace = namespace
         self.deployment = f"{name}-pecan-operator"
+        self.account = f"system:serviceaccount:{namespace}:{self.deployment}"
 
     def helm(self, *arguments: str, given: str | None = None) -> str:
         command = [str(ROOT / "hack/helm"), f"--kubeconfig={self._kubeconfig}", f"--namespace={self.namespace}"]
@@ -124,6 +225,16 @@ class Release:
         """The one pod of the operator."""
         (found,) = self._cluster.pods(self.namespace, instance=self.name, component="operator")
         return found
+
+    def wait_available(self) -> None:
+        """Until one pod is there and ready."""
+
+        def available() -> bool:
+            pods = self._cluster.pods(self.namespace, instance=self.name, component="operator")
+            conditions = [each for pod in pods for each in pod["status"].get("conditions", [])]
+            return len(pods) == 1 and any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+        wait(available, 60, lambda: f"{self.deployment} has no ready pod")
 
     def scale(self, replicas: int) -> None:
         """Start the operator, or stop it, and wait until that is so."""
