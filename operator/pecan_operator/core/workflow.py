@@ -184,7 +184,9 @@ def _prepared(facts: Facts) -> Condition:
 
 def _analysed(facts: Facts) -> Condition:
     done = None if facts.row.analysed_at is None else f"the results are in {facts.row.folder}"
-    return _job_condition("Analysed", done, facts, facts.analyse, "Analysing", "the analysis waits for the runs")
+    runs_are_over = facts.row.prepared_at is not None and not facts.counts.open
+    waiting = "the Job that analyses the runs has not started" if runs_are_over else "the analysis waits for the runs"
+    return _job_condition("Analysed", done, facts, facts.analyse, "Analysing", waiting)
 
 
 def _runs_finished(facts: Facts) -> Condition:
