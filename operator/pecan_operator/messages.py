@@ -31,6 +31,11 @@ def run_headers(message: RunMessage) -> dict[str, Any]:
     }
 
 
+def is_own(headers: Mapping[str, Any] | None) -> bool:
+    """Whether a message of a model queue is the operator's, by its headers."""
+    return {"workflow", "run", "attempt"} <= (headers or {}).keys()
+
+
 def parse_event(body: bytes) -> WorkerEvent:
     """An event of a worker. Raises UserError when it is none; unknown fields are kept in `extra`."""
     try:

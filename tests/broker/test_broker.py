@@ -107,6 +107,25 @@ def test_messages_for_a_queue_that_does_not_exist_come_back(broker: Broker) -> N
     broker.recall("HERE_git")
 
 
+def test_only_our_own_waiting_messages_are_recalled(broker: Broker, channel: Any) -> None:
+    broker.declare_queues(["MIXED_git"])
+    broker.publish(runs("MIXED_git", 3))
+    channel.basic_get("MIXED_git")
+    for number in range(4):
+        channel.basic_publish("", "MIXED_git", json.dumps({"folder": f"/data/web/{number}"}).encode())
+    broker.publish(runs("MIXED_git", 1500, workflow=8))
+    wait_for(lambda: broker.ready(["MIXED_git"]) == {"MIXED_git": 1506})
+    began = time.monotonic()
+    broker.recall("MIXED_git")
+    print(f"recalled 1502 messages in {time.monotonic() - began:.2f} s")
+    wait_for(lambda: broker.ready(["MIXED_git"]) == {"MIXED_git": 4})
+    folders = [json.loads(channel.basic_get("MIXED_git", auto_ack=True)[2])["folder"] for _ in range(4)]
+    assert sorted(folders) == [f"/data/web/{number}" for number in range(4)]
+    broker.recall("MIXED_git")
+    assert broker.connected
+    broker.delete_queue("MIXED_git")
+
+
 def test_a_message_has_all_a_worker_needs(broker: Broker, channel: Any) -> None:
     broker.declare_queues(["FORM_git"])
     (message,) = runs("FORM_git", 1)
@@ -182,7 +201,7 @@ def test_a_connection_lost_in_the_middle_of_publishing_leaves_no_message_out(rab
     cut.join()
     assert len(result.confirmed) + len(result.unknown) == 20_000
     assert result.returned == []
-    wait_for(lambda: broker.connected)
+    wait_for(lambda: broker.connections == 2 and broker.connected)
     wait_for(lambda: (broker.ready(["CUT_git"])["CUT_git"] or 0) >= len(result.confirmed))
     broker.delete_queue("CUT_git")
     broker.stop()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_operator.errors import UserError
-from pecan_operator.messages import dead_event, parse_event, run_body, run_headers
+from pecan_operator.messages import dead_event, is_own, parse_event, run_body, run_headers
 from pecan_operator.records import EventKind, RunKey, RunMessage
 
 FINISHED = {
@@ -120,3 +120,9 @@ def test_any_dead_letter_can_be_told(body: bytes, headers: dict[str, Any] | None
 def test_what_the_database_cannot_store_is_left_out() -> None:
     body = json.dumps({**FINISHED, "reason": "read \0\0 of drivers \ud800"}).encode()
     assert parse_event(body).reason == "read  of drivers ?"
+
+
+def test_our_own_messages_are_known_by_their_headers() -> None:
+    assert is_own(run_headers(RunMessage(RunKey(7, "1"), 3, "SIPNET_git", "/data/run/1", "/data/out/1", ())))
+    assert not is_own(None)
+    assert not is_own({"workflow": "7"})

@@ -22,7 +22,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from pecan_operator.errors import Unavailable, UserError
-from pecan_operator.messages import dead_event, parse_event, run_body, run_headers
+from pecan_operator.messages import dead_event, is_own, parse_event, run_body, run_headers
 from pecan_operator.records import RunMessage, WorkerEvent
 
 EVENTS_QUEUE = "pecan.events"
@@ -37,6 +37,7 @@ RECONNECT_SECONDS = (0.1, 5.0)
 HEARTBEAT_SECONDS = 20
 BLOCKED_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
+QUIET_SECONDS = 0.3
 NOT_FOUND, PRECONDITION_FAILED = 404, 406
 
 T = TypeVar("T")
@@ -118,8 +119,11 @@ class Broker:
         return self.ready([name])[name] is not None
 
     def recall(self, name: str, timeout: float = 5.0) -> None:
-        """Empties a queue of what no worker has taken; a queue that does not exist is fine."""
-        self._call(lambda link: link.on_queue(name, "queue_purge"), timeout)
+        """Takes the operator's own messages that no worker has out of a queue; what others published stays in it.
+
+        A queue that does not exist is fine.
+        """
+        self._call(lambda link: link.recall(name), timeout)
 
     def delete_queue(self, name: str, timeout: float = 5.0) -> None:
         """Deletes a queue and what waits in it; one that does not exist is fine."""
@@ -395,6 +399,36 @@ class _Link:
             _, refused = await self._ask(method, [{"queue": name}])
             if refused is not None and refused.code != NOT_FOUND:
                 raise _Lost(str(refused))
+
+    async def recall(self, name: str) -> None:
+        """Consumes what waits, acknowledges our own and lets the end of the channel give back the rest."""
+        left = (await self.ready([name]))[name] or 0
+        if left == 0:
+            return
+        closed: asyncio.Future[BaseException] = self._loop.create_future()
+        channel = await self._open_channel(lambda _, error: _resolve(closed, error))
+        heard = asyncio.Event()
+
+        def deliver(_: Any, method: Any, properties: pika.BasicProperties, __: bytes) -> None:
+            nonlocal left
+            left -= 1
+            heard.set()
+            if is_own(properties.headers):
+                channel.basic_ack(method.delivery_tag)
+
+        try:
+            channel.basic_consume(name, deliver)
+            while left > 0 and not closed.done():
+                heard.clear()
+                # Workers may have taken some of it meanwhile.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(heard.wait(), QUIET_SECONDS)
+                if not heard.is_set():
+                    break
+        finally:
+            with contextlib.suppress(AMQPError):
+                channel.close()
+        await _first_of(closed, self.closed)
 
     async def publish(self, messages: Sequence[RunMessage], timeout: float) -> PublishResult:
         """Sends messages, never more than a window ahead of the answers, until all of these are there or time is up."""
