@@ -13,7 +13,7 @@ MKDOCS := said=$$($(BIN)/mkdocs build --strict 2>&1) || { echo "$$said"; exit 1;
 
 .PHONY: help
 help: ## Explain every target
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: pyproject.toml
 	@hack/venv $(VENV) $(PYTHON)

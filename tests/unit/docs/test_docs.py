@@ -30,7 +30,7 @@ def page_id(page: Path) -> str:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def named_paths(page: Path) -> set[str]:
@@ -56,7 +56,7 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_targets_that_a_page_names_exist(page: Path) -> None:
-    named = re.findall(r"(?:`|^\$ (?:\w+=\S+ )*)make ([a-z][a-z -]*)", page.read_text(), re.MULTILINE)
+    named = re.findall(r"(?:`|^\$ (?:\w+=\S+ )*)make ([a-z][a-z0-9 -]*)", page.read_text(), re.MULTILINE)
     assert {word for words in named for word in words.split()} - {"clean"} <= targets()
 
 
