@@ -179,7 +179,6 @@ class RunLoop:
 
     def _check_connection(self) -> None:
         if not self._broker.connected:
-            self._stopping.wait(STEP_SECONDS)
             raise Unavailable("BrokerUnavailable", self._broker.last_error or "RabbitMQ does not answer")
         if self._broker.connections == self._connection:
             return

@@ -64,21 +64,19 @@ def test_what_was_applied_is_known_before_the_watch_shows_it() -> None:
     assert known["spec"]["replicas"] == 3
 
 
-def test_an_unchanged_child_does_not_overwrite_what_the_watch_brought_meanwhile() -> None:
+def test_an_unchanged_child_that_went_meanwhile_does_not_come_back() -> None:
     world = World()
     context = world.context
-    live = dict(context.ensure(deployment()))
+    context.ensure(deployment())
     apply = context.children.apply
 
     def overtaken(desired: dict[str, Any], known: Any) -> Any:
-        world.kube.put({**live, "status": {"replicas": 1}})
+        world.kube.remove("Deployment", "dalec-worker")
         return apply(desired, known)
 
     context.children.apply = overtaken  # type: ignore[method-assign]
     context.ensure(deployment())
-    known = world.store.get("Deployment", NAMESPACE, "dalec-worker")
-    assert known is not None
-    assert known["status"] == {"replicas": 1}
+    assert world.store.get("Deployment", NAMESPACE, "dalec-worker") is None
 
 
 def worker(name: str, phase: str = "Running", **metadata: Any) -> dict[str, Any]:

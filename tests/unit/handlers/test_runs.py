@@ -14,13 +14,8 @@ from objects import NAMESPACE
 
 from pecan_operator.core.runs import lost
 from pecan_operator.errors import Unavailable
-from pecan_operator.handlers.runs import (
-    OVERDUE_MARGIN_SECONDS,
-    POD_GONE_SECONDS,
-    STALLED_SECONDS,
-    RunLoop,
-    Served,
-)
+from pecan_operator.handlers.patrol import OVERDUE_MARGIN_SECONDS, POD_GONE_SECONDS, STALLED_SECONDS, Served
+from pecan_operator.handlers.runs import RunLoop
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import EventKind, RunKey, RunState, WorkerEvent, WorkflowRequest
 
