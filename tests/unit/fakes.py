@@ -633,7 +633,7 @@ class FakeWorker:
     pod: str
     queue: str
     message: RunMessage | None = None
-    retired: bool = False
+    paused_until: float | None = None
 
 
 @dataclass
@@ -850,7 +850,7 @@ class World:
     def kill_pod(self, pod: str) -> RunMessage | None:
         """SIGKILL: nothing is said, and the broker gives its message to another worker."""
         worker = self.workers.pop(pod)
-        if worker.message is not None:
+        if worker.message is not None and worker.queue in self.broker.queues:
             self.broker.queues[worker.queue].appendleft(worker.message)
         self.kube.remove("Pod", pod)
         return worker.message
@@ -860,13 +860,13 @@ class World:
         self._controls_seen = len(self.broker.controls)
         for command in commands:
             for worker in self.workers.values():
-                if command["command"] == "report":
+                if command["command"] == "report" and worker.paused_until is None:
                     self._say(worker, EventKind.READY if worker.message is None else EventKind.STARTED)
                 elif command["command"] == "retire" and worker.pod in command["workers"] and worker.message is None:
-                    worker.retired = True
+                    worker.paused_until = self.seconds + 60.0
                     self._say(worker, EventKind.RETIRED)
-                elif command["command"] == "resume" and worker.pod in command["workers"] and worker.retired:
-                    worker.retired = False
+                elif command["command"] == "resume" and worker.pod in command["workers"] and worker.paused_until:
+                    worker.paused_until = None
                     self._say(worker, EventKind.READY)
                 elif command["command"] == "release" and command["queue"] in (None, worker.queue) and worker.message:
                     message = worker.message
@@ -891,7 +891,10 @@ class World:
             if worker.message is not None:
                 self._finish(worker)
             queue = self.broker.queues.get(worker.queue)
-            if queue and not worker.retired:
+            if worker.paused_until is not None and worker.paused_until <= self.seconds:
+                worker.paused_until = None
+                self._say(worker, EventKind.READY)
+            if queue and worker.paused_until is None:
                 worker.message = queue.popleft()
                 self._say(worker, EventKind.STARTED)
 

@@ -14,7 +14,7 @@ from pecan_operator.core.runs import lost
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import QueueCounts, RunRow, WorkerEvent
 
-POD_GONE_SECONDS = 45.0
+ORPHAN_SECONDS = 45.0
 STALLED_SECONDS = 60.0
 OVERDUE_MARGIN_SECONDS = 60.0
 
@@ -77,7 +77,7 @@ class Patrol:
             overdue = self._ledger.overdue_runs(queue, now - limit)
             events += [lost(row, "no word of it since its time ran out", now) for row in overdue]
         for queue in sight.counts:
-            events += [lost(row, "its worker pod is gone", now) for row in self._orphans(queue)]
+            events += [lost(row, reason, now) for row, reason in self._orphans(queue, sight)]
         return events
 
     def gone_workers(self, sight: Sight) -> set[str]:
@@ -112,13 +112,20 @@ class Patrol:
         unserved = sight.counts.keys() - sight.served.keys()
         return unserved - self._cluster.queues(self._namespace) if unserved else set()
 
-    def _orphans(self, queue: str) -> list[RunRow]:
-        """Running rows whose pod has been gone so long that another worker would have reported them."""
-        running = self._ledger.running_runs(queue)
-        gone = self._cluster.gone_workers(self._namespace, {row.worker for row in running if row.worker is not None})
-        found = [row.key for row in running if row.worker in gone]
-        lasting = self._lasting(f"orphans of {queue}", found, POD_GONE_SECONDS)
-        return [row for row in running if row.key in lasting]
+    def _orphans(self, queue: str, sight: Sight) -> list[tuple[RunRow, str]]:
+        """Running rows whose worker has been gone so long that another one would have reported them, or has been idle
+        since: then the broker lost what it said."""
+        running = {row.key: row for row in self._ledger.running_runs(queue)}
+        workers = {row.worker for row in running.values() if row.worker is not None}
+        gone = self._cluster.gone_workers(self._namespace, workers)
+        idle = {worker for worker, since in sight.workers.get(queue, {}).items() if since is not None}
+        reasons = {
+            key: "its worker pod is gone" if row.worker in gone else "its worker is idle and has said nothing of it"
+            for key, row in running.items()
+            if row.worker in gone | idle
+        }
+        lasting = self._lasting(f"orphans of {queue}", reasons, ORPHAN_SECONDS)
+        return [(running[key], reason) for key, reason in reasons.items() if key in lasting]
 
     def _lasting(self, what: str, found: Iterable[Hashable], seconds: float) -> set[Hashable]:
         """Those of `found` that every call for `seconds` has found."""

@@ -14,7 +14,7 @@ from objects import NAMESPACE
 
 from pecan_operator.core.runs import lost
 from pecan_operator.errors import Unavailable
-from pecan_operator.handlers.patrol import OVERDUE_MARGIN_SECONDS, POD_GONE_SECONDS, STALLED_SECONDS, Served
+from pecan_operator.handlers.patrol import ORPHAN_SECONDS, OVERDUE_MARGIN_SECONDS, STALLED_SECONDS, Served
 from pecan_operator.handlers.runs import RunLoop
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import EventKind, RunKey, RunState, WorkerEvent, WorkflowRequest
@@ -387,7 +387,7 @@ def test_a_run_whose_pod_is_gone_is_lost_after_a_while() -> None:
     assert bench.states() == [RUNNING]
     bench.cluster.pods.clear()
     bench.step(seconds=5.0)
-    bench.step(seconds=POD_GONE_SECONDS - 1.0)
+    bench.step(seconds=ORPHAN_SECONDS - 1.0)
     assert bench.states() == [RUNNING]
     bench.step(seconds=6.0, times=2)
     run = bench.ledger.runs[bench.key()]
@@ -397,7 +397,7 @@ def test_a_run_whose_pod_is_gone_is_lost_after_a_while() -> None:
 def test_a_pod_that_is_seen_again_was_not_gone() -> None:
     bench = Bench(runs=1)
     running(bench)
-    bench.step(seconds=POD_GONE_SECONDS - 5.0)
+    bench.step(seconds=ORPHAN_SECONDS - 5.0)
     bench.cluster.pods.add("w1")
     bench.step(seconds=6.0)
     bench.cluster.pods.clear()
@@ -412,6 +412,20 @@ def test_a_run_whose_worker_says_something_meanwhile_is_not_lost() -> None:
     bench.say("finished", 0, state="succeeded", exit_code=0)
     bench.step(seconds=6.0, times=3)
     assert bench.states() == [SUCCEEDED]
+
+
+def test_a_run_whose_end_the_broker_forgot_does_not_run_for_ever() -> None:
+    bench = Bench(runs=1)
+    bench.cluster.pods.add("w1")
+    running(bench)
+    bench.broker.lose_data()
+    bench.say("ready", worker="w1")
+    bench.step(seconds=5.0)
+    bench.step(seconds=ORPHAN_SECONDS - 1.0)
+    assert bench.states() == [RUNNING]
+    bench.step(seconds=6.0, times=2)
+    run = bench.ledger.runs[bench.key()]
+    assert (run.state, run.attempt, run.last_error) == (QUEUED, 2, "its worker is idle and has said nothing of it")
 
 
 def test_a_run_is_given_up_when_its_time_and_grace_are_long_over() -> None:
