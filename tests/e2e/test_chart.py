@@ -1,177 +1,171 @@
-"""Upgrading and uninstalling the operator that is installed in the cluster; afterwards it is there as it was before."""
+"""The life of a release: upgraded from older CRDs; a second one for named namespaces installed, changed, uninstalled."""
 
 from __future__ import annotations
 
-import json
-import subprocess
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from kubernetes import config
+from support import (
+    API_VERSION,
+    CRD,
+    GROUP,
+    OPERATOR_AT_HOME,
+    OPERATOR_IN_A_NAMESPACE,
+    PLURALS,
+    Cluster,
+    Release,
+    example,
+    older_crd,
+    wait,
+)
 
-from pecan_operator.clients.kube import Kube, Manifest
+from pecan_operator.clients.kube import Manifest
 
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "pecan-operator"
-API_VERSION = "pecanproject.org/v1alpha1"
-CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-OLDER_LACKS = "maxParallel"
+UNINSTALL_SECONDS = 60.0
+SMALL = {"storage": {"data": {"size": "1Gi"}}}
 
 
 @dataclass(frozen=True)
-class Release:
-    """The installed release, with the values it was installed with."""
+class Second:
+    """A release of its own, which works in `home`, where it has made platform `lab`, and in `named`, not in `other`."""
 
-    kubeconfig: Path
-    name: str
-    namespace: str
-    values: Path
-
-    def helm(self, *arguments: str) -> str:
-        command = [
-            ROOT / "hack" / "helm",
-            f"--kubeconfig={self.kubeconfig}",
-            f"--namespace={self.namespace}",
-            *arguments,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def upgrade(self, *arguments: str) -> None:
-        self.helm("upgrade", "--install", self.name, str(CHART), f"--values={self.values}", "--wait", *arguments)
+    release: Release
+    values: Manifest
+    home: str
+    named: str
+    other: str
 
 
 @pytest.fixture(scope="module")
-def release(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    listing = [ROOT / "hack" / "helm", f"--kubeconfig={kubeconfig}", "list", "--all-namespaces", "--output=json"]
-    listed = json.loads(subprocess.run(listing, capture_output=True, text=True, check=True).stdout)
-    (installed,) = [each for each in listed if each["chart"].startswith("pecan-operator-")]
-    values = tmp_path_factory.mktemp("release") / "values.yaml"
-    found = Release(kubeconfig, installed["name"], installed["namespace"], values)
-    values.write_text(found.helm("get", "values", found.name, "--output=yaml"))
-    yield found
-    found.upgrade()
+def brought_up_to_date(cluster: Cluster, release: Release) -> Iterator[bool]:
+    """Upgrades the installed release from older CRDs, to no pods, which would do the same when they start.
 
-
-@pytest.fixture(scope="module")
-def cluster(kubeconfig: Path) -> Kube:
-    return Kube(config.new_client_from_config(str(kubeconfig)))
-
-
-def wait(happened: Callable[[], bool], seconds: float, what: str) -> float:
-    begin = time.monotonic()
-    while not happened():
-        assert time.monotonic() - begin < seconds, f"{what}: not within {seconds:g} s"
-        time.sleep(0.3)
-    return time.monotonic() - begin
-
-
-def fields(crd: Manifest) -> dict[str, Any]:
-    """The properties of the spec, in the one version."""
-    properties: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
-        "properties"
-    ]
-    return properties
-
-
-def example(folder: str, kind: str, namespace: str) -> Manifest:
-    """The first example of a kind."""
-    for file in sorted((ROOT / "examples" / folder).glob("*.yaml")):
-        for manifest in yaml.safe_load_all(file.read_text()):
-            if manifest and manifest["kind"] == kind:
-                manifest["metadata"]["namespace"] = namespace
-                found: Manifest = manifest
-                return found
-    raise AssertionError(f"examples/{folder} has no {kind}")
-
-
-def test_an_upgrade_brings_older_crds_up_to_date(release: Release, cluster: Kube) -> None:
-    name = "pecanworkflows.pecanproject.org"
-    older = cluster.read(*CRD, None, name)
-    assert older is not None
-    del fields(older)[OLDER_LACKS]
-    schema = older["spec"]["versions"]
-    cluster.patch(*CRD, None, name, {"spec": {"versions": schema}})
-    assert OLDER_LACKS not in fields(cluster.read(*CRD, None, name) or {})
-    # Without an operator, which would do it too when it starts.
-    release.upgrade("--set=replicas=0")
-    assert OLDER_LACKS in fields(cluster.read(*CRD, None, name) or {})
-    left = [
-        found["metadata"]["name"]
-        for api_version, kind in (("batch/v1", "Job"), ("v1", "ServiceAccount"))
-        for found in cluster.list(api_version, kind, release.namespace)
-        if found["metadata"]["name"].endswith("-crds")
-    ]
-    assert left == []
-
-
-def test_the_rights_in_named_namespaces_are_enough_and_reach_no_further(
-    release: Release, cluster: Kube, crds: None, make_namespace: Callable[[], str]
-) -> None:
-    named, other = make_namespace(), make_namespace()
-    release.upgrade(f"--set=watchNamespaces={{{named}}}")
-    for space in (named, other):
-        metadata = {"name": "pecan", "namespace": space}
-        cluster.create({"apiVersion": API_VERSION, "kind": "PecanPlatform", "metadata": metadata})
-
-    def is_ready() -> bool:
-        (platform,) = cluster.list(API_VERSION, "PecanPlatform", named)
-        return any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for condition in (platform.get("status") or {}).get("conditions", [])
-        )
-
-    wait(is_ready, 180, "the platform in the named namespace is ready")
-    assert cluster.list("v1", "PersistentVolumeClaim", other) == []
-    for space in (named, other):
-        cluster.delete(API_VERSION, "PecanPlatform", space, "pecan")
-
-
-def test_uninstalling_never_hangs_and_keeps_what_users_have(
-    release: Release, cluster: Kube, crds: None, make_namespace: Callable[[], str]
-) -> None:
-    namespace, doomed = make_namespace(), make_namespace()
-    release.upgrade(
-        "--set=platform.create=true", "--set=platform.name=of-the-release", "--set=platform.spec.dataPolicy=Delete"
-    )
-    for space in (namespace, doomed):
-        platform = {
-            "apiVersion": API_VERSION,
-            "kind": "PecanPlatform",
-            "metadata": {"name": "pecan", "namespace": space},
-        }
-        cluster.create(platform)
-        cluster.create(example("models", "PecanModel", space))
-        cluster.create(example("workflows", "PecanWorkflow", space))
-        wait(lambda space=space: bool(cluster.list("v1", "PersistentVolumeClaim", space)), 30, "a volume claim")
-
-    begin = time.monotonic()
-    release.helm("uninstall", release.name, "--wait")
-    print(f"uninstalled in {time.monotonic() - begin:.1f} s")
+    Whether the upgrade alone brought the CRDs up to date. Without pods it also leaves the second release in peace.
+    """
+    values = release.values()
     try:
-        assert time.monotonic() - begin < 60
-        for kind in ("PecanPlatform", "PecanModel", "PecanWorkflow"):
-            (kept,) = cluster.list(API_VERSION, kind, namespace)
-            assert "deletionTimestamp" not in kept["metadata"]
-            assert not kept["metadata"].get("finalizers")
-        assert cluster.list("v1", "PersistentVolumeClaim", namespace)
-        assert cluster.read(API_VERSION, "PecanPlatform", release.namespace, "of-the-release") is not None
-
-        cluster.delete("v1", "Namespace", None, doomed)
-        took = wait(lambda: cluster.read("v1", "Namespace", None, doomed) is None, 90, "the namespace is gone")
-        print(f"a namespace without its operator was gone in {took:.1f} s")
+        with older_crd(cluster, "pecanmodels", "priorityClassName") as is_back:
+            release.upgrade({**values, "replicas": 0})
+            done = is_back()
+        yield done
     finally:
-        cluster.delete(API_VERSION, "PecanPlatform", release.namespace, "of-the-release")
-        release.upgrade()
+        release.upgrade(values)
 
-    def is_looked_after() -> bool:
-        (platform,) = cluster.list(API_VERSION, "PecanPlatform", namespace)
-        return bool((platform.get("status") or {}).get("conditions"))
 
-    wait(is_looked_after, 30, "the operator is back at work")
+@pytest.fixture(scope="module")
+def second(
+    kubeconfig: Path, cluster: Cluster, release: Release, brought_up_to_date: bool, make_namespace: Callable[[], str]
+) -> Iterator[Second]:
+    home, named, other = make_namespace(), make_namespace(), make_namespace()
+    restricted = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    cluster.kube.patch("v1", "Namespace", None, home, restricted)
+    values = copy.deepcopy(release.values())
+    values["replicas"] = 1
+    values["watchNamespaces"] = [home, named]
+    values["crds"] = {"manage": False}
+    values["platform"] = {"create": True, "name": "lab", "spec": SMALL}
+    made = Release(kubeconfig, cluster, "pecan-two", home)
+    begin = time.monotonic()
+    made.upgrade(values)
+    print(f"installed in {time.monotonic() - begin:.1f} s")
+    for namespace in (named, other):
+        cluster.kube.apply(example("platform.yaml", namespace=namespace))
+    yield Second(made, values, home, named, other)
+    made.helm("uninstall", made.name, "--ignore-not-found")
+    for namespace in (home, named, other):
+        cluster.kube.delete("v1", "Namespace", None, namespace)
+
+
+def test_an_upgrade_brings_older_crds_up_to_date_and_leaves_nothing(
+    cluster: Cluster, release: Release, brought_up_to_date: bool
+) -> None:
+    assert brought_up_to_date
+    kinds = (("batch/v1", "Job"), ("v1", "ServiceAccount"), ("v1", "Pod"))
+    found = [obj["metadata"]["name"] for kind in kinds for obj in cluster.kube.list(*kind, release.namespace)] + [
+        obj["metadata"]["name"] for obj in cluster.kube.list("rbac.authorization.k8s.io/v1", "ClusterRole", None)
+    ]
+    assert [name for name in found if name.endswith("-crds")] == []
+
+
+def test_it_works_in_the_named_namespaces_and_in_no_other(cluster: Cluster, second: Second) -> None:
+    print(f"platform ready after {cluster.wait_ready('PecanPlatform', second.named, 'pecan', 90):.1f} s")
+    cluster.wait_ready("PecanPlatform", second.home, "lab")
+    untouched = cluster.kube.read(API_VERSION, "PecanPlatform", second.other, "pecan") or {}
+    assert "status" not in untouched
+    assert cluster.kube.list("v1", "PersistentVolumeClaim", second.other) == []
+    assert cluster.pods(second.other) == []
+
+
+def test_it_has_rights_in_the_named_namespaces_and_in_no_other(cluster: Cluster, second: Second) -> None:
+    user = second.release.account
+    assert cluster.rights_of(user, second.named) == OPERATOR_IN_A_NAMESPACE
+    assert cluster.rights_of(user, second.home) == OPERATOR_IN_A_NAMESPACE | OPERATOR_AT_HOME
+    assert cluster.rights_of(user, second.other) == set()
+    assert cluster.rights_of(user, "kube-system") == set()
+
+
+def test_a_changed_value_rolls_out_and_the_services_run_on(cluster: Cluster, second: Second) -> None:
+    cluster.wait_ready("PecanPlatform", second.named, "pecan")
+    before, services = second.release.pod(), _services(cluster, second.named)
+    second.release.upgrade({**second.values, "logLevel": "WARNING"})
+    second.release.wait_available()
+    after = second.release.pod()
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    (container,) = after["spec"]["containers"]
+    assert {"name": "PECAN_LOG_LEVEL", "value": "WARNING"} in container["env"]
+    wait(lambda: _answers_ready(cluster, second.release), 30, lambda: "it does not get ready")
+    assert cluster.ready("PecanPlatform", second.named, "pecan")
+    assert _services(cluster, second.named) == services
+
+
+def test_uninstalling_is_quick_and_keeps_what_users_have(cluster: Cluster, release: Release, second: Second) -> None:
+    cluster.wait_ready("PecanPlatform", second.named, "pecan")
+    cluster.kube.apply(example("models/dalec.yaml", namespace=second.named))
+    cluster.wait_ready("PecanModel", second.named, "dalec", 30)
+    cluster.kube.apply(example("workflows/loobos-ensemble.yaml", namespace=second.named))
+    services = _services(cluster, second.named)
+    begin = time.monotonic()
+    second.release.helm("uninstall", second.release.name, "--wait")
+    seconds = time.monotonic() - begin
+    print(f"uninstalled in {seconds:.1f} s")
+    assert seconds < UNINSTALL_SECONDS
+
+    for plural in PLURALS:
+        assert cluster.kube.read(*CRD, f"{plural}.{GROUP}") is not None
+    kept = [
+        ("PecanPlatform", second.home, "lab"),
+        ("PecanPlatform", second.named, "pecan"),
+        ("PecanModel", second.named, "dalec"),
+        ("PecanWorkflow", second.named, "loobos-ensemble"),
+    ]
+    for kind, namespace, name in kept:
+        found = cluster.kube.read(API_VERSION, kind, namespace, name)
+        assert found is not None, f"{kind} {name} is gone"
+        assert found["metadata"].keys().isdisjoint({"deletionTimestamp", "finalizers"})
+    for namespace in (second.home, second.named):
+        claims = cluster.kube.list("v1", "PersistentVolumeClaim", namespace)
+        assert len(claims) == 3
+        assert all(claim["status"]["phase"] == "Bound" for claim in claims)
+    assert _services(cluster, second.named) == services
+
+    ours = {"app.kubernetes.io/instance": second.release.name}
+    rbac = "rbac.authorization.k8s.io/v1"
+    kinds = [("apps/v1", "Deployment"), ("v1", "ServiceAccount"), ("v1", "Secret"), (rbac, "Role")]
+    kinds += [(rbac, "RoleBinding"), (rbac, "ClusterRole"), (rbac, "ClusterRoleBinding")]
+    assert [obj["metadata"]["name"] for kind in kinds for obj in cluster.kube.list(*kind, None, ours)] == []
+    assert cluster.kube.list(rbac, "ClusterRole", None, {"app.kubernetes.io/instance": release.name})
+
+
+def _services(cluster: Cluster, namespace: str) -> set[str]:
+    """The pods of database and broker, by uid."""
+    pods = [pod for component in ("postgres", "rabbitmq") for pod in cluster.pods(namespace, component=component)]
+    assert len(pods) == 2
+    return {pod["metadata"]["uid"] for pod in pods}
+
+
+def _answers_ready(cluster: Cluster, release: Release) -> bool:
+    return cluster.get(release.namespace, release.pod()["metadata"]["name"], 8080, "readyz") == (200, "ok\n")
