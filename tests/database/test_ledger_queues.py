@@ -138,7 +138,20 @@ def test_recent_counts_completions(ledger, workflow, write):
     assert (counts.recent, counts.running, counts.publishable) == (2, 1, 9)
 
 
-def test_requeue_after_the_broker_lost_its_data(ledger, workflow, request_for, plans, write):
+def test_requeue_all_after_the_broker_lost_its_data(ledger, workflow, request_for, plans, write):
+    other = ledger.accept_workflow(request_for("b", queue="SIPNET_git"))
+    ledger.register_runs(other.workflow_id, plans(other, 3))
+    for row in (workflow, other):
+        ledger.mark_queued(ledger.take_planned(row.workflow_id, row.queue, 3))
+        write(RunKey(row.workflow_id, "0"), RunState.RUNNING)
+        write(RunKey(row.workflow_id, "1"), RunState.SUCCEEDED)
+    ledger.cancel_workflow("b", "x")
+    assert ledger.requeue_all() == 4
+    expected = {"a": RunCounts(planned=11, succeeded=1), "b": RunCounts(succeeded=1, cancelled=2)}
+    assert ledger.counts(["a", "b"]) == expected
+
+
+def test_requeue_of_what_nobody_will_take(ledger, workflow, request_for, plans, write):
     other = ledger.accept_workflow(request_for("b", queue="SIPNET_git"))
     ledger.register_runs(other.workflow_id, plans(other, 2))
     for row in (workflow, other):

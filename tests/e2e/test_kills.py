@@ -5,9 +5,12 @@ The ledger and the journal that the job itself writes are compared; COUNTED line
 
 from __future__ import annotations
 
+import random
 import time
+from collections import Counter
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 from support import wait
 from workflow_support.journal import Execution
 from workflow_support.manifests import MODEL, QUEUE, journal_model, journal_workflow
@@ -164,3 +167,67 @@ def test_a_model_deleted_and_applied_again_loses_no_run(site: Site) -> None:
     assert [run.attempt for run in runs] == [1] * 8
     assert {execution.exit_code for execution in executions} <= {0, 143}
     assert site.messages(QUEUE) == 0
+
+
+@pytest.mark.full
+def test_killed_jobs_of_a_workflow_are_repeated(site: Site) -> None:
+    site.apply(journal_workflow("repeated", 6, {}))
+    for phase, component in (("Preparing", "prepare"), ("Analysing", "analyse")):
+        site.wait_phase("repeated", phase)
+        wait(lambda: site.pods(component, "repeated", "PecanWorkflow"), 10, lambda: f"no pod {component}")  # noqa: B023
+        time.sleep(1)
+        site.kill_pod(site.pods(component, "repeated", "PecanWorkflow")[0]["metadata"]["name"])
+    status = site.wait_finished("repeated")
+    assert status["phase"] == "Succeeded"
+    workflow_id = status["workflowId"]
+    assert check_converged(site.runs(workflow_id), site.journal(workflow_id), "both Jobs killed") == 0
+    found = site.query(
+        f"SELECT count(*) AS runs FROM runs JOIN ensembles ON ensembles.id = ensemble_id WHERE workflow_id = {workflow_id}"
+    )
+    assert found == [{"runs": 6}]
+
+
+@pytest.mark.full
+def test_a_broker_that_lost_its_data_costs_nothing(site: Site) -> None:
+    site.apply(journal_workflow("forgotten", 12, {"sleep_seconds": 3}))
+    workflow_id = site.workflow_id("forgotten")
+    site.wait_executing(workflow_id, 3)
+    site.run("pecan-rabbitmq-0", "sh", "-c", "rm -rf /var/lib/rabbitmq/*")
+    site.kill_pod("pecan-rabbitmq-0")
+    assert site.wait_finished("forgotten", seconds=240)["phase"] == "Succeeded"
+    runs = site.runs(workflow_id)
+    assert check_converged(runs, site.journal(workflow_id), "the broker killed and its data lost") == 0
+    assert [run.attempt for run in runs] == [1] * 12
+    assert site.messages() == 0
+
+
+@pytest.mark.full
+def test_a_storm_of_kills_costs_a_repeated_run_for_each_killed_worker_at_most(site: Site) -> None:
+    site.apply(journal_workflow("storm", 40, {"sleep_seconds": 2}, retry={"maxAttempts": 20}))
+    workflow_id = site.workflow_id("storm")
+    site.wait_executing(workflow_id, 2)
+    dice = random.Random(1)
+    killed: Counter[str] = Counter()
+    while site.status("storm")["phase"] == "Running" and killed.total() < 14:
+        what = dice.choice(["operator", "worker", "worker", "connection", "connection", "broker", "database"])
+        victims = [
+            pod["metadata"]["name"] for pod in site.pods("worker", MODEL) if pod["status"].get("phase") == "Running"
+        ]
+        try:
+            if what == "operator":
+                site.kill_operator()
+            elif what == "worker" and victims:
+                site.kill_pod(dice.choice(victims))
+            elif what == "connection" and victims:
+                site.cut_connections(dice.choice(victims))
+            elif what == "broker":
+                site.kill_pod("pecan-rabbitmq-0")
+            elif what == "database":
+                site.kill_pod("pecan-postgres-0")
+            killed[what] += 1
+        except (AssertionError, ApiException) as error:
+            print(f"could not kill a {what}: {str(error)[:200]}")
+        time.sleep(dice.uniform(0.5, 6))
+    assert site.wait_finished("storm", seconds=400)["phase"] == "Succeeded"
+    repeated = check_converged(site.runs(workflow_id), site.journal(workflow_id), f"a storm of kills {dict(killed)}")
+    assert repeated <= killed["worker"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -392,11 +392,18 @@ class FakeLedger:
 
     @faulty
     def requeue_queued(self, queues: Sequence[str] | None = None) -> int:
+        return self._requeue({RunState.QUEUED}, queues)
+
+    @faulty
+    def requeue_all(self) -> int:
+        return self._requeue({RunState.QUEUED, RunState.RUNNING}, None)
+
+    def _requeue(self, states: Set[RunState], queues: Sequence[str] | None) -> int:
         cancelled = {row.workflow_id for row in self.workflows.values() if row.cancelled_at is not None}
         back = [
             (key, run)
             for key, run in self.runs.items()
-            if run.state is RunState.QUEUED and (queues is None or run.queue in queues)
+            if run.state in states and (queues is None or run.queue in queues)
         ]
         for key, run in back:
             run.state = RunState.CANCELLED if key.workflow_id in cancelled else RunState.PLANNED

@@ -190,7 +190,7 @@ class RunLoop:
         marker = self._ledger.read_marker()
         if marker is None or not self._broker.exists(marker):
             if marker is not None:
-                count = self._ledger.requeue_queued()
+                count = self._ledger.requeue_all()
                 _log.warning("RabbitMQ of namespace %s lost its data: %d runs are queued again", self._namespace, count)
             marker = f"pecan.marker.{secrets.token_hex(8)}"
             self._broker.declare_queues([marker])

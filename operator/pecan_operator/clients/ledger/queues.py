@@ -54,9 +54,9 @@ UPDATE pecan_operator.run SET state = 'queued', published_at = now()
 FROM chosen WHERE run.workflow_id = chosen.workflow_id AND run.run_id = chosen.run_id
 """
 
-_HOLD_QUEUED = """
+_HOLD = """
 SELECT 1 FROM pecan_operator.workflow
-WHERE workflow_id IN (SELECT workflow_id FROM pecan_operator.run WHERE state = 'queued' AND {where})
+WHERE workflow_id IN (SELECT workflow_id FROM pecan_operator.run WHERE state = ANY(%(states)s) AND {where})
 ORDER BY workflow_id FOR SHARE
 """
 
@@ -64,7 +64,7 @@ _REQUEUE = """
 WITH chosen AS (
   SELECT run.workflow_id, run.run_id, cancelled_at
   FROM pecan_operator.run JOIN pecan_operator.workflow USING (workflow_id)
-  WHERE state = 'queued' AND {where} ORDER BY run.workflow_id, run.run_id FOR UPDATE OF run
+  WHERE state = ANY(%(states)s) AND {where} ORDER BY run.workflow_id, run.run_id FOR UPDATE OF run
 )
 UPDATE pecan_operator.run SET
   state = CASE WHEN chosen.cancelled_at IS NULL THEN 'planned' ELSE 'cancelled' END,
@@ -121,14 +121,25 @@ class Queues:
             )
 
     def requeue_queued(self, queues: Sequence[str] | None = None) -> int:
-        """Queued -> planned, same attempt, after the broker lost its messages; returns how many.
+        """Queued -> planned, same attempt, where no worker will take the messages; returns how many.
 
         Runs of cancelled workflows are cancelled instead.
         """
+        return self._requeue(("queued",), queues)
+
+    def requeue_all(self) -> int:
+        """Queued and running -> planned, same attempt, after the broker lost its messages; returns how many.
+
+        The message of a running one is lost too: a worker that gets it again waits for the job under way and answers
+        from its result. Runs of cancelled workflows are cancelled instead.
+        """
+        return self._requeue(("queued", "running"), None)
+
+    def _requeue(self, states: Sequence[str], queues: Sequence[str] | None) -> int:
         where = "true" if queues is None else "run.queue = ANY(%(queues)s)"
-        values = {"queues": None if queues is None else list(queues)}
+        values = {"queues": None if queues is None else list(queues), "states": list(states)}
         with self._database.transaction() as cursor:
-            cursor.execute(_HOLD_QUEUED.format(where=where), values)
+            cursor.execute(_HOLD.format(where=where), values)
             cursor.execute(_REQUEUE.format(where=where), values)
             return cursor.rowcount
 
