@@ -222,19 +222,17 @@ class Release:
         self.helm(*command, *arguments, given=json.dumps(values))
 
     def pod(self) -> Manifest:
-        """The one pod of the operator."""
-        (found,) = self._cluster.pods(self.namespace, instance=self.name, component="operator")
-        return found
+        """The one pod of the operator, once it is ready and alone."""
 
-    def wait_available(self) -> None:
-        """Until one pod is there and ready."""
+        def pods() -> list[Manifest]:
+            return self._cluster.pods(self.namespace, instance=self.name, component="operator")
 
         def available() -> bool:
-            pods = self._cluster.pods(self.namespace, instance=self.name, component="operator")
-            conditions = [each for pod in pods for each in pod["status"].get("conditions", [])]
-            return len(pods) == 1 and any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+            conditions = [each for pod in pods() for each in pod["status"].get("conditions", [])]
+            return len(pods()) == 1 and any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
-        wait(available, 60, lambda: f"{self.deployment} has no ready pod")
+        wait(available, 60, lambda: f"{self.deployment} has {len(pods())} pods, or one that is not ready")
+        return pods()[0]
 
     def scale(self, replicas: int) -> None:
         """Start the operator, or stop it, and wait until that is so."""

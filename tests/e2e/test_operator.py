@@ -162,7 +162,7 @@ def test_a_starting_operator_brings_older_crds_up_to_date(cluster: Cluster, rele
         cluster.kube.delete("v1", "Pod", release.namespace, before["name"], before["uid"])
         took = wait(is_back, 60, lambda: "the CRD is the older one still")
         print(f"the CRD was up to date {took:.1f} s after the pod was deleted")
-    release.wait_available()
+        assert release.pod()["metadata"]["uid"] != before["uid"]
 
 
 @pytest.fixture
