@@ -258,7 +258,7 @@ class Ledger(RuleBasedStateMachine):
 
 
 TestLedger = Ledger.TestCase
-TestLedger.settings = settings(max_examples=60, stateful_step_count=25)
+TestLedger.settings = settings(stateful_step_count=20)
 
 
 @st.composite

@@ -74,7 +74,7 @@ def fails_once(message: RunMessage) -> tuple[str, int | None]:
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(EVENTS)), st.integers(0, 3)), max_size=8))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_run_succeeds_exactly_once(story: list[tuple[str, int]]) -> None:
     world = World(runs=RUNS, outcome=fails_once)
     world.kube.put(model_object(scaling={"maxReplicas": 3, "idleSeconds": 10}, run={"maxAttempts": 20}))

@@ -125,7 +125,7 @@ def test_a_workflow_that_succeeds() -> None:
 def test_a_workflow_whose_runs_fail() -> None:
     expected = end_of(live(until_it_ends, World(runs=2, outcome=some_runs_fail)))
     assert expected["executed"] == [("99000000100", 1), ("99000000101", 1), ("99000000101", 2)]
-    for world, where in interrupted(until_it_ends, step=3, runs=2, outcome=some_runs_fail):
+    for world, where in interrupted(until_it_ends, step=4, runs=2, outcome=some_runs_fail):
         assert end_of(world) == expected, where
 
 
@@ -138,7 +138,7 @@ def test_a_workflow_that_cannot_be_prepared() -> None:
 
 def test_a_workflow_that_is_deleted_with_its_folder() -> None:
     """How far it was is up to the interruption, so only what is left counts."""
-    for world, where in interrupted(deleted_on_the_way, step=3, runs=3):
+    for world, where in interrupted(deleted_on_the_way, step=4, runs=3):
         assert {run.state for run in world.ledger.runs.values()} <= FINAL_STATES, where
         assert [row.outcome for row in world.ledger.workflows.values()] == ["Cancelled"], where
         assert not any(world.broker.queues.values()), where
@@ -148,7 +148,7 @@ def test_a_workflow_that_is_deleted_with_its_folder() -> None:
 
 
 def test_a_workflow_that_is_cancelled() -> None:
-    for world, where in interrupted(cancelled_on_the_way, step=3, runs=3):
+    for world, where in interrupted(cancelled_on_the_way, step=4, runs=3):
         told = status(world)
         assert told["phase"] in ("Cancelled", "Succeeded"), where
         assert told["runs"]["planned"] + told["runs"]["queued"] + told["runs"]["running"] == 0, where

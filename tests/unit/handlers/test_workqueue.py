@@ -95,7 +95,7 @@ class Appointments(RuleBasedStateMachine):
 
 
 TestAppointments = Appointments.TestCase
-TestAppointments.settings = settings(max_examples=50, stateful_step_count=20)
+TestAppointments.settings = settings(stateful_step_count=20)
 
 
 class Clock:
