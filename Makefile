@@ -46,7 +46,7 @@ check: venv ## Lint, types, architecture, CRD drift, chart lint, documentation
 
 .PHONY: unit
 unit: venv ## Unit tests: every decision, no cluster
-	@$(PYTEST) -q tests/unit
+	@$(PYTEST) -q -n auto tests/unit
 
 .PHONY: services
 services: venv ## Tests of worker, broker client and ledger on a RabbitMQ and a PostgreSQL of their own
