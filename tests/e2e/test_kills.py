@@ -127,7 +127,7 @@ def test_a_database_killed_during_the_runs_costs_nothing(site: Site) -> None:
 
 
 def test_a_busy_worker_stays_when_idle_ones_go(site: Site) -> None:
-    site.apply(journal_workflow("busy", 6, {"picked_every": 5, "picked_sleep_seconds": 22}))
+    site.apply(journal_workflow("busy", 6, {"picked_every": 5, "picked_sleep_seconds": 35}))
     workflow_id = site.workflow_id("busy")
     (execution,) = site.wait_executing(workflow_id)
     assert wait(lambda: len(site.workers()) == 3, 20, lambda: site.workers()) < 20
