@@ -89,7 +89,11 @@ def prepare_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: Workflow
         ("framework", "prepare", site.bety_secret),
         ("register", "register", site.ledger_secret),
     ]
-    return _job(workflow, owner, row, site, "prepare", steps)
+    containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    # The step `folder` puts pecan.xml beside the data; all later ones read it there.
+    containers[0]["volumeMounts"].append({"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True})
+    volumes = [{"name": "settings", "configMap": {"name": child(workflow.name, "settings")}}]
+    return _job(workflow, owner, site, "prepare", containers, volumes)
 
 
 def analyse_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site) -> Manifest:
@@ -99,7 +103,8 @@ def analyse_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: Workflow
         ("framework", "analyse", None),
         ("report", "report", site.ledger_secret),
     ]
-    return _job(workflow, owner, row, site, "analyse", steps)
+    containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    return _job(workflow, owner, site, "analyse", containers, [])
 
 
 def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
@@ -120,15 +125,11 @@ def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
 def _job(
     workflow: PecanWorkflow,
     owner: Mapping[str, Any],
-    row: WorkflowRow,
     site: Site,
     component: str,
-    steps: Sequence[tuple[str, str, str | None]],
+    containers: Sequence[Manifest],
+    volumes: Sequence[Manifest],
 ) -> Manifest:
-    containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
-    for container in containers:
-        container["volumeMounts"].append({"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True})
-    volumes = [{"name": "settings", "configMap": {"name": child(workflow.name, "settings")}}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

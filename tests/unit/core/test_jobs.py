@@ -33,7 +33,7 @@ def labels(component: str) -> dict[str, str]:
     }
 
 
-def container(name: str, step: str, secret: str | None, settings: bool = True) -> dict[str, Any]:
+def container(name: str, step: str, secret: str | None, settings: bool = False) -> dict[str, Any]:
     mounts: list[dict[str, Any]] = [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}]
     if settings:
         mounts.append({"name": "settings", "mountPath": "/etc/pecan", "readOnly": True})
@@ -77,6 +77,7 @@ def job(component: str, containers: list[dict[str, Any]], name: str, owned: bool
                 "blockOwnerDeletion": False,
             }
         ]
+    if component == "prepare":
         volumes.append({"name": "settings", "configMap": {"name": "loobos-settings"}})
     return {
         "apiVersion": "batch/v1",
@@ -120,7 +121,7 @@ def test_the_job_that_prepares() -> None:
     assert jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE) == job(
         "prepare",
         [
-            container("folder", "folder", None),
+            container("folder", "folder", None, settings=True),
             container("framework", "prepare", "pecan-bety"),
             container("register", "register", "pecan-ledger"),
         ],
@@ -144,9 +145,7 @@ def test_the_job_that_analyses() -> None:
 
 def test_the_job_that_cleans_up_outlives_its_workflow() -> None:
     made = jobs.cleanup_job(ROW, SITE)
-    assert made == job(
-        "cleanup", [container("cleanup", "cleanup", None, settings=False)], "loobos-cleanup99000000001", owned=False
-    )
+    assert made == job("cleanup", [container("cleanup", "cleanup", None)], "loobos-cleanup99000000001", owned=False)
     assert "ownerReferences" not in made["metadata"]
 
 
