@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pecan_operator.clients.kube import Kube, Manifest
 from pecan_operator.core import labels
+from pecan_operator.core.status import Condition, conditions
+from pecan_operator.errors import NotYet, OperatorError, UserError
 from pecan_operator.handlers.children import Children
 from pecan_operator.handlers.installation import Installations
 from pecan_operator.handlers.store import Store
@@ -53,6 +55,16 @@ class Context:
         if (live is None or _version(made) != _version(live)) and desired["kind"] in WATCHED:
             self.store.put(desired["kind"], made)
         return made
+
+    def report_failure(self, obj: Object, error: OperatorError, phase: str, kept: Iterable[Condition] = ()) -> None:
+        """Say in `Ready` why a resource cannot go on: False, or Unknown where a service does not answer. The rest of its
+        status stays, of its conditions those in `kept`."""
+        before = obj.get("status") or {}
+        generation = obj["metadata"].get("generation", 0)
+        known = isinstance(error, (UserError, NotYet))
+        ready = Condition("Ready", False if known else None, error.reason, error.message)
+        found = conditions(before.get("conditions") or [], [ready, *kept], generation, self.now())
+        self.kube.apply_status(obj, {**before, "phase": phase, "observedGeneration": generation, "conditions": found})
 
     def pods(self, kind: str, namespace: str, name: str, component: str | None = None) -> list[Object]:
         return self.store.list("Pod", namespace, labels.selector(kind, name, component))

@@ -80,7 +80,7 @@ class ModelHandler:
             installation = self.context.installations.get(key.namespace)
             self._register(model, installation, memory)
         except OperatorError as error:
-            self._report_failure(obj, error)
+            self.context.report_failure(obj, error, "Pending" if isinstance(error, NotYet) else "Degraded")
             raise
         self._scale(model, obj, installation, memory)
 
@@ -290,20 +290,6 @@ class ModelHandler:
         }
         if decision.outstanding is not None:
             status["outstanding"] = decision.outstanding
-        self.context.kube.apply_status(obj, status)
-
-    def _report_failure(self, obj: Object, error: OperatorError) -> None:
-        status = dict(obj.get("status") or {})
-        generation = obj["metadata"].get("generation", 0)
-        unknown = not isinstance(error, (UserError, NotYet))
-        status["phase"] = "Pending" if isinstance(error, NotYet) else "Degraded"
-        status["observedGeneration"] = generation
-        status["conditions"] = conditions(
-            status.get("conditions") or [],
-            [Condition("Ready", None if unknown else False, error.reason, error.message)],
-            generation,
-            self.context.now(),
-        )
         self.context.kube.apply_status(obj, status)
 
 

@@ -14,7 +14,7 @@ from pecan_operator.core.names import child
 from pecan_operator.core.status import Condition, conditions, find, timestamp
 from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, phase
 from pecan_operator.core.workflow import conditions as workflow_conditions
-from pecan_operator.errors import NotYet, OperatorError, UserError
+from pecan_operator.errors import NotYet, OperatorError
 from pecan_operator.handlers.context import Context, Object
 from pecan_operator.handlers.installation import Installation
 from pecan_operator.handlers.workqueue import Key
@@ -51,7 +51,8 @@ class WorkflowHandler:
                 row = self._accept(workflow, installation)
             self._advance(workflow, obj, installation, row)
         except OperatorError as error:
-            self._report_failure(obj, error)
+            status = obj.get("status") or {}
+            self.context.report_failure(obj, error, status.get("phase", "Pending"), _all_but_ready(status))
             raise
 
     def put_away_absent(self, namespace: str, installation: Installation) -> None:
@@ -79,14 +80,6 @@ class WorkflowHandler:
 
     def _accept(self, workflow: PecanWorkflow, installation: Installation) -> WorkflowRow:
         model = self._model(workflow)
-        registered = (self.context.store.get("PecanModel", model.namespace, model.name) or {}).get("status") or {}
-        model_id = registered.get("modelId")
-        if model_id is None:
-            raise NotYet(
-                "ModelNotRegistered",
-                f"PecanModel {model.name} is not registered yet: look at `kubectl get pecanmodel {model.name}"
-                f" -n {model.namespace}`",
-            )
         spec = workflow.spec
         runs = spec.ensemble.size * len(spec.sites)
         return installation.ledger.accept_workflow(
@@ -94,7 +87,7 @@ class WorkflowHandler:
                 uid=workflow.uid,
                 namespace=workflow.namespace,
                 name=workflow.name,
-                model_id=int(model_id),
+                model_id=self._model_id(model),
                 queue=model.spec.queue,
                 hostname=installation.connections.hostname,
                 start_date=spec.start.isoformat(),
@@ -116,6 +109,21 @@ class WorkflowHandler:
         if obj is None:
             raise NotYet("ModelMissing", f"there is no PecanModel {name} in namespace {workflow.namespace}: apply one")
         return PecanModel.parse(obj)
+
+    def _model_status(self, model: PecanModel) -> Mapping[str, Any]:
+        obj = self.context.store.get("PecanModel", model.namespace, model.name) or {}
+        return obj.get("status") or {}
+
+    def _model_id(self, model: PecanModel) -> int:
+        """BETY models.id."""
+        model_id = self._model_status(model).get("modelId")
+        if model_id is None:
+            raise NotYet(
+                "ModelNotRegistered",
+                f"PecanModel {model.name} is not registered yet: look at `kubectl get pecanmodel {model.name}"
+                f" -n {model.namespace}`",
+            )
+        return int(model_id)
 
     def _advance(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
         """One step after another until something has to be waited for; then the status."""
@@ -204,9 +212,8 @@ class WorkflowHandler:
 
     def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
         model = self._model(workflow)
-        registered = (self.context.store.get("PecanModel", model.namespace, model.name) or {}).get("status") or {}
         described = pecanxml.Model(
-            id=int(registered.get("modelId", 0)),
+            id=self._model_id(model),
             type=model.spec.type,
             revision=model.spec.revision,
             binary=model.spec.binary,
@@ -336,32 +343,21 @@ class WorkflowHandler:
                     f"PecanModel {model.name} serves queue {model.spec.queue} now, but the runs are for {row.queue}",
                 )
             ]
-        obj: Mapping[str, Any] = self.context.store.get("PecanModel", model.namespace, model.name) or {}
-        ready = find(obj.get("status"), "Ready")
+        ready = find(self._model_status(model), "Ready")
         if model.spec.suspend:
             return [Condition("ModelReady", False, "ModelSuspended", f"PecanModel {model.name} is suspended")]
         if ready is not None and ready["status"] != "True":
             return [Condition("ModelReady", False, ready["reason"], f"PecanModel {model.name}: {ready['message']}")]
         return [Condition("ModelReady", True, "Ready", f"PecanModel {model.name}")]
 
-    def _report_failure(self, obj: Object, error: OperatorError) -> None:
-        status = dict(obj.get("status") or {})
-        generation = obj["metadata"].get("generation", 0)
-        refused = isinstance(error, (UserError, NotYet))
-        status.setdefault("phase", "Pending")
-        status["observedGeneration"] = generation
-        kept = [
-            Condition(c["type"], {"True": True, "False": False}.get(c["status"]), c["reason"], c["message"])
-            for c in status.get("conditions") or []
-            if c["type"] != "Ready"
-        ]
-        status["conditions"] = conditions(
-            status.get("conditions") or [],
-            [Condition("Ready", False if refused else None, error.reason, error.message), *kept],
-            generation,
-            self.context.now(),
-        )
-        self.context.kube.apply_status(obj, status)
+
+def _all_but_ready(status: Mapping[str, Any]) -> list[Condition]:
+    """The conditions of a status but Ready, as they are."""
+    return [
+        Condition(c["type"], {"True": True, "False": False}.get(c["status"]), c["reason"], c["message"])
+        for c in status.get("conditions") or []
+        if c["type"] != "Ready"
+    ]
 
 
 def _seconds_to_wait(plan: Plan, facts: Facts) -> float:

@@ -232,6 +232,18 @@ def test_before_its_model_is_registered() -> None:
     assert condition(world, "Ready")[:2] == ("False", "ModelNotRegistered")
 
 
+def test_no_runs_are_prepared_for_a_model_that_is_made_anew_and_not_registered_yet() -> None:
+    world = begun()
+    world._jobs = lambda: None  # type: ignore[method-assign]
+    until_phase(world, "Preparing")
+    world.kube.remove("Job", "loobos-prepare")
+    world.kube.put(model_object())
+    with pytest.raises(NotYet):
+        world.workflows.reconcile(KEY)
+    assert condition(world, "Ready")[:2] == ("False", "ModelNotRegistered")
+    assert world.kube.get("Job", "loobos-prepare") is None
+
+
 def test_a_wrong_spec_is_named() -> None:
     world = begun(end="1990-01-01", ensemble={"size": 0, "variables": ["GPP"]})
     with pytest.raises(UserError):
