@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pecan_operator.api.crdgen import crds
 from pecan_operator.clients.kube import Kube, connect
+from pecan_operator.core.workflow import slim
 from pecan_operator.errors import OperatorError
 from pecan_operator.handlers.boundary import Boundary
 from pecan_operator.handlers.children import Children
@@ -74,7 +75,7 @@ def run(settings: Settings) -> int:
     kube = connect()
     if settings.apply_crds:
         apply_crds(kube)
-    store = Store()
+    store = Store(lambda kind, obj: slim(obj) if kind == "PecanWorkflow" else obj)
     queue = WorkQueue(lambda key: boundary.handle(key))
 
     installations = Installations(queue.add, Cluster(kube, store))

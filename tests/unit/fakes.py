@@ -189,13 +189,14 @@ class FakeKube:
         return self.put(_merged(known, patch))
 
     @faulty
-    def apply_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+    def apply_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any] | None:
         if obj.get("status") == status:
-            return
+            return None
         known = self.objects.get(self._place(obj))
-        if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
-            self._note("status", known)
-            self.put({**known, "status": dict(status)})
+        if known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]:
+            return None
+        self._note("status", known)
+        return self.put({**known, "status": dict(status)})
 
     @faulty
     def event(self, obj: Mapping[str, Any], event_type: str, reason: str, message: str) -> None:

@@ -131,10 +131,13 @@ class Kube:
                 return None
             raise
 
-    def apply_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-        """Make `status` the whole status of the object; nothing is written when it is equal or the object is gone."""
+    def apply_status(self, obj: Mapping[str, Any], status: Mapping[str, Any]) -> Manifest | None:
+        """Make `status` the whole status of the object; the object as it is then.
+
+        None when nothing was written: it is so already, or the object is gone.
+        """
         if obj.get("status") == status:
-            return
+            return None
         metadata = obj["metadata"]
         body = {
             "apiVersion": obj["apiVersion"],
@@ -143,7 +146,7 @@ class Kube:
             "status": dict(status),
         }
         try:
-            self._write(
+            return self._write(
                 "patch",
                 body,
                 body=body,
@@ -156,6 +159,7 @@ class Kube:
         except _Refused as refused:
             if refused.status not in (404, 409):
                 raise
+            return None
 
     def event(self, obj: Mapping[str, Any], event_type: str, reason: str, message: str) -> None:
         """An event a user sees in `kubectl describe`; never a reason to fail."""

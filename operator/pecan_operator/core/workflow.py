@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from pecan_operator.core.status import Condition
+from pecan_operator.core.status import Condition, find
 from pecan_operator.records import FailedRun, Outcome, RunCounts, WorkflowRow
 
 
@@ -66,6 +67,37 @@ class Plan:
 CANCELLED_BY_USER = "cancelled by spec.cancel"
 STOPPED_ON_ERROR = "a run failed and stopOnError is true"
 DEADLINE = "deadlineSeconds is over"
+
+
+def is_over(obj: Mapping[str, Any]) -> bool:
+    """Whether a PecanWorkflow has finished and says so in full: nothing can change any more."""
+    status = obj.get("status") or {}
+    ready = find(status, "Ready") or {}
+    return (
+        status.get("finishedAt") is not None
+        and status.get("observedGeneration") == obj["metadata"].get("generation")
+        and status.get("phase") == ready.get("reason")
+        and status.get("phase") in {outcome.value for outcome in Outcome}
+    )
+
+
+def slim(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A PecanWorkflow as it is worth remembering: of one that is over what says so, however many there are."""
+    if not is_over(obj):
+        return obj
+    metadata, status = obj["metadata"], obj["status"]
+    kept = ("name", "namespace", "uid", "generation", "resourceVersion", "creationTimestamp", "deletionTimestamp")
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {field: metadata[field] for field in kept if field in metadata},
+        "status": {
+            "phase": status["phase"],
+            "observedGeneration": status["observedGeneration"],
+            "finishedAt": status["finishedAt"],
+            "conditions": [{"type": "Ready", "reason": status["phase"]}],
+        },
+    }
 
 
 def decide_plan(facts: Facts) -> Plan:

@@ -64,7 +64,13 @@ class Context:
         known = isinstance(error, (UserError, NotYet))
         ready = Condition("Ready", False if known else None, error.reason, error.message)
         found = conditions(before.get("conditions") or [], [ready, *kept], generation, self.now())
-        self.kube.apply_status(obj, {**before, "phase": phase, "observedGeneration": generation, "conditions": found})
+        self.write_status(obj, {**before, "phase": phase, "observedGeneration": generation, "conditions": found})
+
+    def write_status(self, obj: Object, status: Mapping[str, Any]) -> None:
+        """Make `status` the whole status of a custom resource, and know it at once."""
+        made = self.kube.apply_status(obj, status)
+        if made is not None:
+            self.store.put(obj["kind"], {"apiVersion": obj["apiVersion"], **made, "kind": obj["kind"]})
 
     def pods(self, kind: str, namespace: str, name: str, component: str | None = None) -> list[Object]:
         return self.store.list("Pod", namespace, labels.selector(kind, name, component))
@@ -78,3 +84,12 @@ def _version(obj: Object) -> str | None:
 def key_of(obj: Object) -> Key:
     """The key of a custom resource."""
     return Key(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def users(model: Key, store: Store) -> list[Key]:
+    """The workflows that refer to a model and are not over."""
+    return [
+        key_of(workflow)
+        for workflow in store.list("PecanWorkflow", model.namespace)
+        if ((workflow.get("spec") or {}).get("modelRef") or {}).get("name") == model.name
+    ]

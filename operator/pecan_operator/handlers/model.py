@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.core import labels
@@ -31,9 +32,9 @@ from pecan_operator.core.scaling import (
     decide_departure,
     decide_replicas,
 )
-from pecan_operator.core.status import Condition, conditions
+from pecan_operator.core.status import Condition, conditions, find
 from pecan_operator.errors import NotYet, OperatorError, UserError
-from pecan_operator.handlers.context import Context, Object, key_of
+from pecan_operator.handlers.context import Context, Object, key_of, users
 from pecan_operator.handlers.installation import Installation
 from pecan_operator.handlers.patrol import Served
 from pecan_operator.handlers.runs import QueueView
@@ -94,8 +95,8 @@ class ModelHandler:
         except NotYet:
             return
         installation.loop.withdraw(memory.queue, key)
-        for workflow in self.context.store.list("PecanWorkflow", key.namespace):
-            self.context.enqueue(key_of(workflow), 0.0)
+        for workflow in users(key, self.context.store):
+            self.context.enqueue(workflow, 0.0)
 
     def _check_queue_is_free(self, model: PecanModel, obj: Object) -> None:
         for other in self.context.store.list(KIND, model.namespace):
@@ -131,8 +132,6 @@ class ModelHandler:
             f"queue-{model.spec.queue}", f"^{_literal(model.spec.queue)}$", queue_policy(model), priority=10
         )
         memory.done = wanted
-        for workflow in self.context.store.list("PecanWorkflow", model.namespace):
-            self.context.enqueue(key_of(workflow), 0.0)
 
     def _scale(self, model: PecanModel, obj: Object, installation: Installation, memory: Memory) -> None:
         deployment = self.context.store.get("Deployment", model.namespace, worker_name(model))
@@ -290,7 +289,10 @@ class ModelHandler:
         }
         if decision.outstanding is not None:
             status["outstanding"] = decision.outstanding
-        self.context.kube.apply_status(obj, status)
+        self.context.write_status(obj, status)
+        if _as_workflows_see_it(obj.get("status") or {}) != _as_workflows_see_it(status):
+            for workflow in users(key_of(obj), self.context.store):
+                self.context.enqueue(workflow, 0.0)
 
 
 @cache
@@ -324,6 +326,12 @@ def _phase(model: PecanModel, decision: Decision, trouble: bool, subscribed: int
     if decision.replicas == 0:
         return "Idle"
     return "Ready" if subscribed else "Progressing"
+
+
+def _as_workflows_see_it(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a workflow's own status says of its model."""
+    ready = find(status, "Ready") or {}
+    return status.get("modelId"), ready.get("status"), ready.get("reason")
 
 
 def _literal(queue: str) -> str:

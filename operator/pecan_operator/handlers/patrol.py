@@ -36,7 +36,7 @@ class Sight:
 
     served: Mapping[str, Served]
     counts: Mapping[str, QueueCounts]
-    ready: Mapping[str, int | None]
+    ready: Mapping[str, int]
     workers: Mapping[str, Mapping[str, float | None]]
 
 

@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pecan_operator.clients.amqp import Broker, EventBatch
@@ -17,12 +17,17 @@ from pecan_operator.core.fairness import allocate
 from pecan_operator.core.runs import decide_changes
 from pecan_operator.core.scaling import publish_window
 from pecan_operator.errors import OperatorError, Unavailable
+from pecan_operator.handlers import metrics
+from pecan_operator.handlers.depths import Depths
 from pecan_operator.handlers.patrol import Cluster, Patrol, Served, Sight
+from pecan_operator.handlers.roster import Roster
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
 EVENT_BATCH = 1000
-STEP_SECONDS = 0.1
+# A turn takes what came together: at most so many seconds later than it could.
+TURN_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 REFRESH_SECONDS = 1.0
 CONTROL_SECONDS = 1.0
 PATROL_SECONDS = 5.0
@@ -35,7 +40,7 @@ class QueueView:
     """What the loop knows of one queue. `counts` or `ready` None: the database or the broker does not answer.
 
     `workers` maps a pod to the moment (monotonic) since when it is idle, or None while it has a job; those in `retired`
-    have said that they take nothing more.
+    have said that they take nothing more; `grew_at` is when (monotonic) more work was seen last.
     """
 
     counts: QueueCounts | None
@@ -43,6 +48,7 @@ class QueueView:
     workers: Mapping[str, float | None]
     retired: frozenset[str]
     broker_error: str | None
+    grew_at: float | None = None
 
 
 class RunLoop:
@@ -69,10 +75,11 @@ class RunLoop:
         self._lock = threading.Lock()
         self._served: dict[str, Served] = {}
         self._followed: dict[str, Key] = {}
-        self._workers: dict[str, dict[str, float | None]] = {}
-        self._retired: set[str] = set()
+        self._roster = Roster(clock)
+        self._depths = Depths(broker, clock)
         self._counts: dict[str, QueueCounts] | None = None
-        self._ready: dict[str, int | None] | None = None
+        self._work: dict[str, int] = {}
+        self._grew_at: dict[str, float] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._due: dict[str, float] = {}
@@ -86,6 +93,7 @@ class RunLoop:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(10.0)
 
@@ -113,6 +121,11 @@ class RunLoop:
         """Retired workers are needed after all."""
         self._broker.control({"command": "resume", "workers": list(workers)})
 
+    def report_ending(self, worker: str, at: str, how: str) -> None:
+        """The container of a worker ended (`at` in ISO 8601): nobody has to wait until its claims have gone stale."""
+        self._roster.end(worker, how)
+        self._broker.control({"command": "gone", "worker": worker, "at": at, "reason": how})
+
     def release_all(self) -> None:
         """The platform is going: every worker gives back what it holds."""
         self._broker.control({"command": "release", "queue": None})
@@ -133,14 +146,19 @@ class RunLoop:
     def view(self, queue: str) -> QueueView:
         with self._lock:
             counts = None if self._counts is None else self._counts.get(queue, QueueCounts())
-            ready = None if self._ready is None else (self._ready.get(queue) or 0)
-            workers = dict(self._workers.get(queue, {}))
-            retired = frozenset(self._retired & workers.keys())
-            return QueueView(counts, ready, workers, retired, self._broker.last_error)
+            grew_at = self._grew_at.get(queue)
+        workers, retired = self._roster.of(queue), self._roster.retired(queue)
+        return QueueView(counts, self._depths.of(queue), workers, retired, self._broker.last_error, grew_at)
+
+    def views(self) -> dict[str, tuple[QueueView, int]]:
+        """Of all that is served: what is known, and the replicas decided on last."""
+        with self._lock:
+            served = dict(self._served)
+        return {queue: (self.view(queue), model.replicas) for queue, model in served.items()}
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.beat = self._clock()
+            began = self.beat = self._clock()
             try:
                 self.step()
             except Unavailable as error:
@@ -149,18 +167,21 @@ class RunLoop:
             except Exception:
                 _log.exception("run loop of namespace %s", self._namespace)
                 self._stopping.wait(1.0)
+            self._stopping.wait(max(0.0, began + TURN_SECONDS - self._clock()))
+            self._wake.wait(LOOK_SECONDS)
 
     def step(self) -> None:
         """One turn: record events, publish, look at the queues; slower duties when they are due."""
+        woken = self._wake.is_set()
+        self._wake.clear()
         self._check_connection()
         moved = self._record_events()
-        woken = self._wake.is_set()
         if moved or woken or self._is_due("refresh", REFRESH_SECONDS):
-            self._wake.clear()
             self._refresh()
             if self._publish():
-                self._refresh()
                 self._wake.set()
+        if self._is_due("look", LOOK_SECONDS):
+            self._look()
         if self._is_due("control", CONTROL_SECONDS):
             self._control()
         if self._is_due("patrol", PATROL_SECONDS):
@@ -183,6 +204,7 @@ class RunLoop:
         if self._broker.connections == self._connection:
             return
         connection = self._broker.connections
+        self._depths.forget()
         self._broker.declare_topology()
         with self._lock:
             queues = list(self._served)
@@ -200,11 +222,12 @@ class RunLoop:
 
     def _record_events(self) -> bool:
         # The broker brings a batch once a connection: it is kept until the database has taken it.
-        batch = self._unrecorded = self._unrecorded or self._broker.take_events(EVENT_BATCH, STEP_SECONDS)
+        batch = self._unrecorded = self._unrecorded or self._broker.take_events(EVENT_BATCH, 0.0)
         for dead in batch.dead:
             _log.warning("namespace %s: %s", self._namespace, dead.reason)
         self.record([*batch.events, *batch.dead])
-        self._note_workers(batch.events)
+        self._roster.note(batch.events)
+        self._tell_models(batch.events)
         self._unrecorded = None
         if batch.token is not None:
             self._broker.ack(batch)
@@ -237,9 +260,11 @@ class RunLoop:
         touched: set[str] = set()
         with self._database.transaction() as cursor:
             rows = self._ledger.lock_runs(cursor, keys)
-            changes = decide_changes(rows, events)
+            changes = decide_changes(rows, [self._roster.explain(event, rows) for event in events])
             if changes:
                 touched = self._ledger.write_runs(cursor, changes)
+        for change in changes:
+            metrics.RUNS.labels(self._namespace, rows[change.key].queue, change.state.value).inc()
         for workflow_id in _unwanted(rows, events):
             self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
         with self._lock:
@@ -247,48 +272,50 @@ class RunLoop:
         for key in followers:
             self._enqueue(key, PROGRESS_SECONDS)
 
-    def _note_workers(self, events: Iterable[WorkerEvent]) -> None:
-        now = self._clock()
+    def _tell_models(self, events: Iterable[WorkerEvent]) -> None:
+        told = {event.queue: event.kind for event in events}
         with self._lock:
-            for event in events:
-                workers = self._workers.setdefault(event.queue, {})
-                if event.kind is EventKind.STARTED:
-                    workers[event.worker] = None
-                elif event.kind is EventKind.STOPPED:
-                    workers.pop(event.worker, None)
-                elif workers.get(event.worker) is None:
-                    workers[event.worker] = now
-                if event.kind is EventKind.RETIRED:
-                    self._retired.add(event.worker)
-                else:
-                    self._retired.discard(event.worker)
-            told = {event.queue: event.kind for event in events}
             models = [(self._served[queue].key, told[queue]) for queue in told.keys() & self._served.keys()]
         for key, kind in models:
             self._enqueue(key, 0.0 if kind is EventKind.RETIRED else PROGRESS_SECONDS)
 
+    def _look(self) -> None:
+        with self._lock:
+            queues, counts = list(self._served), dict(self._counts or {})
+        changed = self._depths.look(queues, counts.keys())
+        metrics.BROKER_REQUESTS.labels(self._namespace).inc()
+        if self._counts is not None:
+            self._compare(changed)
+
     def _refresh(self) -> None:
-        with self._lock:
-            queues = list(self._served)
-            before = None if self._counts is None or self._ready is None else (self._counts, self._ready)
         counts = self._ledger.queue_counts()
-        ready = self._broker.ready(queues) if queues else {}
         with self._lock:
-            self._counts, self._ready = counts, ready
-            served = dict(self._served)
-        for queue, model in served.items():
-            work = _work(counts, ready, queue)
-            known = None if before is None else _work(*before, queue)
-            if known is None or work > known:
-                self._enqueue(model.key, 0.0)
-            elif work < known:
-                self._enqueue(model.key, PROGRESS_SECONDS)
+            self._counts = counts
+            queues = list(self._served)
+        self._compare(queues)
+
+    def _compare(self, queues: Iterable[str]) -> None:
+        """Have models looked at whose work has changed: at once when there is more of it."""
+        depths = self._depths.known()
+        now = self._clock()
+        with self._lock:
+            counts = self._counts or {}
+            served = {queue: self._served[queue].key for queue in queues if queue in self._served}
+            work = {queue: _work(counts.get(queue), depths[queue]) for queue in served if queue in depths}
+            before = {queue: self._work.get(queue, -1) for queue in work}
+            self._work.update(work)
+            self._grew_at.update({queue: now for queue in work if work[queue] > before[queue]})
+        for queue, amount in work.items():
+            if amount != before[queue]:
+                self._enqueue(served[queue], 0.0 if amount > before[queue] else PROGRESS_SECONDS)
 
     def _unknown(self, error: Unavailable) -> None:
         with self._lock:
-            newly = self._counts is not None or self._ready is not None
-            self._counts = self._ready = None
+            newly = self._counts is not None
+            self._counts = None
+            self._work = {}
             models = [served.key for served in self._served.values()]
+        self._depths.forget()
         if newly:
             _log.warning("namespace %s: %s", self._namespace, error)
             for key in models:
@@ -316,6 +343,9 @@ class RunLoop:
             return False
         result = self._broker.publish(messages)
         self._ledger.mark_queued(result.confirmed)
+        with self._lock:
+            self._counts = _after_publishing(self._counts or {}, queue, len(result.confirmed))
+        metrics.PUBLISHED.labels(self._namespace, queue).inc(len(result.confirmed))
         if result.returned:
             self._broker.declare_queues([queue])
         return bool(result.confirmed)
@@ -326,17 +356,12 @@ class RunLoop:
 
     def _go_round(self) -> None:
         with self._lock:
-            if self._counts is None or self._ready is None:
+            if self._counts is None:
                 return
-            workers = {queue: dict(known) for queue, known in self._workers.items()}
-            sight = Sight(dict(self._served), self._counts, self._ready, workers)
+            sight = Sight(dict(self._served), self._counts, self._depths.known(), self._roster.all())
         events = self._patrol.lost_runs(sight)
         self.record(events)
-        gone = self._patrol.gone_workers(sight)
-        with self._lock:
-            for known in self._workers.values():
-                for worker in gone & known.keys():
-                    del known[worker]
+        self._roster.strike(self._patrol.gone_workers(sight))
         if self._patrol.take_back(sight):
             with self._lock:
                 followers = list(self._followed.values())
@@ -353,7 +378,14 @@ def _unwanted(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> s
     return {key.workflow_id for key, row in rows.items() if row.workflow_cancelled and key in begun}
 
 
-def _work(counts: Mapping[str, QueueCounts], ready: Mapping[str, int | None], queue: str) -> int:
+def _after_publishing(counts: Mapping[str, QueueCounts], queue: str, number: int) -> dict[str, QueueCounts]:
+    """Counts as the ledger would give them now: what waits in the queue must not be counted as publishable too."""
+    before = counts.get(queue, QueueCounts())
+    after = replace(before, publishable=max(0, before.publishable - number), queued=before.queued + number)
+    return {**counts, queue: after}
+
+
+def _work(counts: QueueCounts | None, ready: int) -> int:
     """How much there is to do on a queue, to tell whether it grew."""
-    count = counts.get(queue, QueueCounts())
-    return count.publishable + max(count.queued + count.running, ready.get(queue) or 0)
+    counts = counts or QueueCounts()
+    return counts.publishable + max(counts.queued + counts.running, ready)

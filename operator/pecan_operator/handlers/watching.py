@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import kopf
 
 from pecan_operator.core import labels
-from pecan_operator.core.names import slug
-from pecan_operator.handlers.context import Object, key_of
+from pecan_operator.handlers.context import Object, key_of, users
 from pecan_operator.handlers.store import Store
 from pecan_operator.handlers.workqueue import Key
 
@@ -23,7 +21,6 @@ CHILDREN = (
     ("", "v1", "pods", "Pod"),
     ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
 )
-_slug = lru_cache(maxsize=20_000)(slug)
 
 
 def owners(child: Object, store: Store) -> list[Key]:
@@ -31,20 +28,10 @@ def owners(child: Object, store: Store) -> list[Key]:
     metadata = child["metadata"]
     given = metadata.get("labels") or {}
     return [
-        Key(kind, metadata["namespace"], obj["metadata"]["name"])
+        Key(kind, metadata["namespace"], name)
         for kind, label in labels.KIND_LABEL.items()
         if label in given
-        for obj in store.list(kind, metadata["namespace"])
-        if _slug(obj["metadata"]["name"]) == given[label]
-    ]
-
-
-def users(model: Key, store: Store) -> list[Key]:
-    """The workflows that refer to a model."""
-    return [
-        key_of(workflow)
-        for workflow in store.list("PecanWorkflow", model.namespace)
-        if ((workflow.get("spec") or {}).get("modelRef") or {}).get("name") == model.name
+        for name in store.owners(kind, metadata["namespace"], given[label])
     ]
 
 
@@ -56,30 +43,31 @@ def registry(store: Store, enqueue: Callable[[Key, float], None]) -> kopf.Operat
     def login(**given: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
 
-    def note(kind: str, event: Any) -> Object:
+    def note(kind: str, event: Any) -> Object | None:
+        """The object, if the event is news: not what we have written and kept ourselves."""
         obj: dict[str, Any] = dict(event["object"])
         obj["kind"] = kind
         if event["type"] == "DELETED":
             store.drop(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-        else:
-            store.put(kind, obj)
-        return obj
+            return obj
+        return obj if store.put(kind, obj) else None
 
     def watch_kind(kind: str) -> None:
         @kopf.on.event(labels.GROUP, "v1alpha1", f"{kind.lower()}s", registry=made, id=kind)
         async def changed(event: Any, **_: Any) -> None:
             obj = note(kind, event)
-            key = key_of(obj)
-            enqueue(key, 0.0)
+            if obj is None:
+                return
+            enqueue(key_of(obj), 0.0)
             if kind == "PecanModel":
-                for workflow in users(key, store):
+                for workflow in users(key_of(obj), store):
                     enqueue(workflow, 0.0)
 
     def watch_children(group: str, version: str, plural: str, kind: str) -> None:
         @kopf.on.event(group, version, plural, labels=labels.MANAGED_BY, registry=made, id=kind)
         async def changed(event: Any, **_: Any) -> None:
             obj = note(kind, event)
-            for key in owners(obj, store):
+            for key in owners(obj, store) if obj is not None else ():
                 enqueue(key, 0.0)
 
     for kind in KINDS:

@@ -12,7 +12,7 @@ from pecan_operator.core import jobs, pecanxml
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
 from pecan_operator.core.status import Condition, conditions, find, timestamp
-from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, phase
+from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, is_over, phase
 from pecan_operator.core.workflow import conditions as workflow_conditions
 from pecan_operator.errors import NotYet, OperatorError
 from pecan_operator.handlers.context import Context, Object
@@ -41,7 +41,7 @@ class WorkflowHandler:
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return
         self._uids[key] = obj["metadata"]["uid"]
-        if self._is_over(obj):
+        if is_over(obj):
             return
         try:
             workflow = PecanWorkflow.parse(obj)
@@ -66,17 +66,6 @@ class WorkflowHandler:
                     self.context.enqueue(key, 0.0)
                 else:
                     self._put_away_row(installation, row)
-
-    def _is_over(self, obj: Object) -> bool:
-        """Finished and fully reported: nothing can change any more."""
-        status = obj.get("status") or {}
-        ready = find(status, "Ready") or {}
-        return (
-            status.get("finishedAt") is not None
-            and status.get("observedGeneration") == obj["metadata"].get("generation")
-            and status.get("phase") == ready.get("reason")
-            and status.get("phase") in {outcome.value for outcome in Outcome}
-        )
 
     def _accept(self, workflow: PecanWorkflow, installation: Installation) -> WorkflowRow:
         model = self._model(workflow)
@@ -324,7 +313,7 @@ class WorkflowHandler:
             status["results"] = dict(row.results)
         if previous.get("phase") != status["phase"] and status["phase"] in ("Running", "Analysing"):
             self.context.kube.event(obj, "Normal", status["phase"], f"workflow {row.workflow_id} in {row.folder}")
-        self.context.kube.apply_status(obj, status)
+        self.context.write_status(obj, status)
 
     def _model_condition(self, workflow: PecanWorkflow, row: WorkflowRow) -> list[Condition]:
         """Says why runs do not go on when their model does not."""
