@@ -13,6 +13,7 @@ from pecan_operator.api.crdgen import crds
 from pecan_operator.clients.kube import Kube, connect
 from pecan_operator.core.workflow import slim
 from pecan_operator.errors import OperatorError
+from pecan_operator.handlers import metrics
 from pecan_operator.handlers.boundary import Boundary
 from pecan_operator.handlers.children import Children
 from pecan_operator.handlers.cluster import Cluster
@@ -81,6 +82,7 @@ def run(settings: Settings) -> int:
     installations = Installations(queue.add, Cluster(kube, store))
     context = Context(kube, Children(kube), settings, store, installations, queue.add)
     boundary = Boundary(context)
+    metrics.expose(kube, installations.all)
 
     def healthy() -> str | None:
         if boundary.monitor.is_hung():

@@ -72,6 +72,13 @@ class Database:
         finally:
             self._give_back(connection)
 
+    def connect(self) -> extensions.connection:
+        """A connection of the caller's own, who closes it. Raises Unavailable."""
+        try:
+            return psycopg2.connect(extensions.make_dsn(**self._parameters))
+        except psycopg2.Error as error:
+            raise self._explain(error) from None
+
     def close(self) -> None:
         """Closes what is idle; a transaction under way ends by itself."""
         self._forget_idle()
@@ -86,10 +93,10 @@ class Database:
         if connection is not None and not connection.closed:
             return connection
         try:
-            return psycopg2.connect(extensions.make_dsn(**self._parameters))
-        except psycopg2.Error as error:
+            return self.connect()
+        except OperatorError:
             self._slots.put(None)
-            raise self._explain(error) from None
+            raise
 
     def _give_back(self, connection: extensions.connection) -> None:
         try:

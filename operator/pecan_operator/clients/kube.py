@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +54,7 @@ class Kube:
         self._api_client = api_client
         self._dynamic: DynamicClient | None = None
         self._lock = threading.Lock()
-        self.writes = 0
+        self.requests: Counter[tuple[str, str]] = Counter()
 
     def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply; conflicts are taken over, for each field of ours has this one owner."""
@@ -190,7 +191,6 @@ class Kube:
             return
 
     def _write(self, verb: str, manifest: Mapping[str, Any], **arguments: Any) -> Manifest:
-        self.writes += 1
         return self._call(verb, manifest, **arguments)
 
     def _absent_is_none(self, verb: str, manifest: Mapping[str, Any], **arguments: Any) -> Manifest | None:
@@ -205,6 +205,7 @@ class Kube:
         arguments.setdefault("namespace", manifest.get("metadata", {}).get("namespace"))
         subresource = arguments.pop("subresource", None)
         what = f"{manifest['kind']} {arguments.get('name') or ''}".strip()
+        self.requests[verb, manifest["kind"]] += 1
         try:
             resource = self._resource(manifest["apiVersion"], manifest["kind"])
             if subresource is not None:

@@ -43,8 +43,7 @@ class Management:
 
     def queue_totals(self) -> dict[str, tuple[int, int]]:
         """Messages ready and unacknowledged of each queue; up to 5 s old for quorum queues."""
-        columns = "name,messages_ready,messages_unacknowledged"
-        queues = self._request("GET", f"queues/{self._vhost}?columns={columns}")
+        queues = self._request("GET", f"queues/{self._vhost}?disable_stats=true&enable_queue_totals=true")
         return {
             queue["name"]: (int(queue.get("messages_ready", 0)), int(queue.get("messages_unacknowledged", 0)))
             for queue in queues

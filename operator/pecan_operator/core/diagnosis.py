@@ -92,6 +92,26 @@ def job_condition(job: Manifest, condition_type: str) -> Manifest | None:
     return None
 
 
+@dataclass(frozen=True)
+class Ending:
+    """The last time a container of a pod was killed or failed: when (RFC 3339, by its node's clock) and how."""
+
+    at: str
+    how: str
+
+
+def container_ending(pod: Manifest) -> Ending | None:
+    """How a container of a pod that may run again ended last; None when none has, or only as it was told to."""
+    found = []
+    for container in _containers(pod):
+        for state in ("state", "lastState"):
+            ended = (container.get(state) or {}).get("terminated")
+            if ended and ended.get("exitCode") != 0 and ended.get("finishedAt"):
+                oom = ended.get("reason") == "OOMKilled"
+                found.append(Ending(ended["finishedAt"], "OOMKilled" if oom else f"exit code {ended.get('exitCode')}"))
+    return max(found, key=lambda ending: ending.at, default=None)
+
+
 def last_line(text: str | None) -> str:
     """The last line with something on it: where our programs say in a sentence what went wrong."""
     lines = [line.strip() for line in (text or "").replace("\0", "").splitlines() if line.strip()]

@@ -142,6 +142,26 @@ def decide_departure(workers: Sequence[Worker], surplus: int) -> Departure:
     )
 
 
+MAX_REGRETS = 2
+
+
+def regrets_after_growth(regrets: int, seconds_since_down: float | None, idle_seconds: float) -> int:
+    """How often workers have gone too early in a row, when they are asked for again.
+
+    That they are missed within three times the time they had waited says that the wait was too short for how the work
+    comes; after a longer rest it tells nothing. None: none have gone yet.
+    """
+    if seconds_since_down is None or seconds_since_down > 3 * patience(idle_seconds, regrets):
+        return 0
+    return min(regrets + 1, MAX_REGRETS)
+
+
+def patience(idle_seconds: float, regrets: int) -> float:
+    """Seconds that idle workers are kept: twice as long for each time that they were missed soon after, so that work
+    that trickles in does not have workers come and go."""
+    return float(idle_seconds * 2**regrets)
+
+
 def publish_window(replicas: int, recent_completions: int, maximum: int = 1000) -> int:
     """How many published runs may wait on a queue: enough that no worker ever waits for the operator.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from pecan_operator.core import labels
 from pecan_operator.errors import OperatorError
+from pecan_operator.handlers import metrics
 from pecan_operator.handlers.context import Context, Object, key_of
 from pecan_operator.handlers.model import ModelHandler
 from pecan_operator.handlers.platform_handler import PlatformHandler
@@ -37,7 +38,13 @@ class Boundary:
         self.synced = threading.Event()
 
     def handle(self, key: Key) -> None:
-        self._handlers[key.kind](key)
+        with metrics.RECONCILES.labels(key.kind).time():
+            try:
+                self._handlers[key.kind](key)
+            except Exception as error:
+                reason = error.reason if isinstance(error, OperatorError) else type(error).__name__
+                metrics.RECONCILE_ERRORS.labels(key.kind, reason).inc()
+                raise
 
     def resync_forever(self, stop: threading.Event) -> None:
         turn = 0

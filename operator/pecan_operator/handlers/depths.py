@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Set
 
 from pecan_operator.clients.amqp import Broker
 from pecan_operator.core.rounds import next_round
+from pecan_operator.handlers import metrics
 
 
 class Depths:
     """Asks in rounds. Whoever publishes on a queue is seen by it, the operator or others. Thread-safe to read."""
 
-    def __init__(self, broker: Broker, clock: Callable[[], float]) -> None:
+    def __init__(self, namespace: str, broker: Broker, clock: Callable[[], float]) -> None:
+        self._namespace = namespace
         self._broker = broker
         self._clock = clock
         self._lock = threading.Lock()
@@ -24,6 +26,7 @@ class Depths:
         asked = {queue: self._asked.get(queue) for queue in queues}
         chosen = next_round(asked, active | {queue for queue, depth in self._ready.items() if depth})
         found = self._broker.ready(chosen) if chosen else {}
+        metrics.BROKER_REQUESTS.labels(self._namespace).inc(len(chosen))
         now = self._clock()
         with self._lock:
             changed = {queue for queue in chosen if self._ready.get(queue) != (found[queue] or 0)}

@@ -12,6 +12,7 @@ from pecan_operator.clients.bety import Bety
 from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.clients.management import Management
+from pecan_operator.clients.notifications import Notifications
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.patrol import Cluster
@@ -63,7 +64,7 @@ class Installation:
         )
         self.ledger = Ledger(self.database)
         self.bety = Bety(self.database)
-        self.broker = Broker(connections.rabbitmq["uri"])
+        self.broker = Broker(connections.rabbitmq["uri"], on_wake=lambda: self.loop.wake())
         self.management = Management(
             connections.rabbitmq["management-uri"],
             connections.rabbitmq["username"],
@@ -71,12 +72,15 @@ class Installation:
             RABBITMQ_VHOST,
         )
         self.loop = RunLoop(namespace, self.database, self.ledger, self.broker, cluster, enqueue)
+        self.notifications = Notifications(self.database, self.loop.wake)
 
     def start(self) -> None:
         self.broker.start()
         self.loop.start()
+        self.notifications.start()
 
     def stop(self) -> None:
+        self.notifications.stop()
         self.loop.stop()
         self.broker.stop()
         self.database.close()

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pecan_operator.clients.kube import Kube
 from pecan_operator.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -34,18 +35,30 @@ RECONCILE_ERRORS = Counter(
     "pecan_operator_reconcile_errors", "Reconciles that did not come to their end, by reason.", ("kind", "reason")
 )
 BROKER_REQUESTS = Counter(
-    "pecan_operator_broker_rounds", "Rounds of questions to the broker about the depth of queues.", ("namespace",)
+    "pecan_operator_broker_requests", "Questions to the broker about the depth of a queue.", ("namespace",)
 )
-API_REQUESTS = Counter("pecan_operator_api_requests", "Requests to the API server, watches left out.", ("verb", "kind"))
 
 
-class QueueCollector(Collector):
-    """Gauges of every model queue. What is unknown is left out, never zero."""
+class Observed(Collector):
+    """What is read when it is asked for: gauges of every model queue, and requests to the API server, watches left out.
 
-    def __init__(self, installations: Callable[[], Mapping[str, Installation]]) -> None:
+    What is unknown is left out, never zero.
+    """
+
+    def __init__(self, kube: Kube, installations: Callable[[], Mapping[str, Installation]]) -> None:
+        self._kube = kube
         self._installations = installations
 
     def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "pecan_operator_api_requests", "Requests to the API server, watches left out.", labels=("verb", "kind")
+        )
+        for (verb, kind), number in list(self._kube.requests.items()):
+            requests.add_metric((verb, kind), number)
+        yield requests
+        yield from self._queues()
+
+    def _queues(self) -> Iterator[Metric]:
         outstanding = _gauge("outstanding", "Runs that can be published, are published or run.")
         ready = _gauge("ready", "Messages that wait in the queue.")
         unacked = _gauge("unacked", "Messages in the hands of workers; up to 5 s old.")
@@ -67,9 +80,9 @@ class QueueCollector(Collector):
         yield from (outstanding, ready, unacked, desired, busy)
 
 
-def expose(installations: Callable[[], Mapping[str, Installation]]) -> None:
-    """Have /metrics tell of the queues too."""
-    REGISTRY.register(QueueCollector(installations))
+def expose(kube: Kube, installations: Callable[[], Mapping[str, Installation]]) -> None:
+    """Have /metrics tell of the queues and of the API server too."""
+    REGISTRY.register(Observed(kube, installations))
 
 
 def _gauge(name: str, what: str) -> GaugeMetricFamily:

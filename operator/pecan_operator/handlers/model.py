@@ -11,7 +11,7 @@ from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.core import labels
-from pecan_operator.core.diagnosis import diagnose
+from pecan_operator.core.diagnosis import container_ending, diagnose
 from pecan_operator.core.model import (
     DELETION_COST,
     VICTIM_COST,
@@ -31,9 +31,12 @@ from pecan_operator.core.scaling import (
     count_unknown,
     decide_departure,
     decide_replicas,
+    patience,
+    regrets_after_growth,
 )
 from pecan_operator.core.status import Condition, conditions, find
 from pecan_operator.errors import NotYet, OperatorError, UserError
+from pecan_operator.handlers import metrics
 from pecan_operator.handlers.context import Context, Object, key_of, users
 from pecan_operator.handlers.installation import Installation
 from pecan_operator.handlers.patrol import Served
@@ -41,6 +44,7 @@ from pecan_operator.handlers.runs import QueueView
 from pecan_operator.handlers.workqueue import Key
 
 KIND = "PecanModel"
+PROGRAM_SECONDS = 30.0
 
 
 @dataclass
@@ -48,13 +52,20 @@ class Memory:
     """What is remembered of a model between calls; all of it can be lost.
 
     `done` says for which platform connection and generation registration and queue are in place; `below_since` since
-    when fewer workers would have been enough.
+    when fewer workers would have been enough; `down_at` when idle workers went last and `regrets` how often in a row that
+    was too early; `program_at` when the worker's program was looked at last; `told` which endings of containers the
+    workers have heard of; `growth` which growth of the work has been measured.
     """
 
     done: tuple[object, ...] | None = None
     model_id: int | None = None
     queue: str | None = None
     below_since: float | None = None
+    down_at: float | None = None
+    regrets: int = 0
+    program_at: tuple[object, float] | None = None
+    told: set[tuple[str, str]] = field(default_factory=set)
+    growth: float | None = None
 
 
 @dataclass
@@ -151,9 +162,10 @@ class ModelHandler:
         for pod in departure.give:
             self._mark(model.namespace, pod, VICTIM_COST)
         replicas = decision.replicas + departure.kept
-        if current is not None and replicas < current:
-            memory.below_since = self.clock()
-        self._apply(model, obj, installation, replicas, workers, deployment)
+        self._remember_step(model, memory, current, replicas)
+        self._apply(model, obj, installation, memory, replicas, workers, deployment)
+        self._measure(model, memory, view, current, replicas)
+        self._report_endings(installation, memory, pods)
         for pod in departure.take:
             self._mark(model.namespace, pod, None)
         if departure.ask:
@@ -172,6 +184,31 @@ class ModelHandler:
         )
         self._report(model, obj, memory, decision, view, workers, pods, deployment)
 
+    def _remember_step(self, model: PecanModel, memory: Memory, current: int | None, replicas: int) -> None:
+        now = self.clock()
+        if current is None or replicas == current:
+            return
+        if replicas < current:
+            memory.below_since = memory.down_at = now
+            return
+        since_down = None if memory.down_at is None else now - memory.down_at
+        memory.regrets = regrets_after_growth(memory.regrets, since_down, model.spec.scaling.idle_seconds)
+
+    def _measure(self, model: PecanModel, memory: Memory, view: QueueView, current: int | None, replicas: int) -> None:
+        if view.grew_at is None or view.grew_at == memory.growth:
+            return
+        memory.growth = view.grew_at
+        if current is not None and replicas > current:
+            metrics.DECISIONS.labels(model.namespace).observe(self.clock() - view.grew_at)
+
+    def _report_endings(self, installation: Installation, memory: Memory, pods: Sequence[Object]) -> None:
+        """Workers whose container was killed say nothing themselves; others wait for what they held."""
+        endings = {pod["metadata"]["name"]: ending for pod in pods if (ending := container_ending(pod)) is not None}
+        for pod, ending in endings.items():
+            if (pod, ending.at) not in memory.told:
+                installation.loop.report_ending(pod, ending.at, ending.how)
+        memory.told = {(pod, ending.at) for pod, ending in endings.items()}
+
     def _decide(
         self, model: PecanModel, view: QueueView, workers: Sequence[Worker], current: int | None, memory: Memory
     ) -> Decision:
@@ -181,7 +218,7 @@ class ModelHandler:
             min_replicas=scaling.min_replicas,
             max_replicas=scaling.max_replicas,
             runs_per_worker=scaling.runs_per_worker,
-            idle_seconds=scaling.idle_seconds,
+            idle_seconds=patience(scaling.idle_seconds, memory.regrets),
             suspended=model.spec.suspend,
         )
         observation = Observation(
@@ -200,7 +237,7 @@ class ModelHandler:
         else:
             if memory.below_since is None:
                 memory.below_since = now
-            wait = scaling.idle_seconds - (now - memory.below_since)
+            wait = limits.idle_seconds - (now - memory.below_since)
             self.context.enqueue(Key(KIND, model.namespace, model.name), max(wait, 1.0))
         return decision
 
@@ -209,6 +246,7 @@ class ModelHandler:
         model: PecanModel,
         obj: Object,
         installation: Installation,
+        memory: Memory,
         replicas: int,
         workers: Sequence[Worker],
         deployment: Object | None,
@@ -228,8 +266,19 @@ class ModelHandler:
         if deployment is not None and count_busy(workers) + count_unknown(workers):
             # An upgrade of the operator is no reason to end a worker in the middle of its run.
             keep_program(desired, deployment)
-        self.context.ensure(worker_program(model, obj, source))
+        self._ensure_program(model, obj, source, memory, is_new=deployment is None)
         self.context.ensure(desired)
+
+    def _ensure_program(self, model: PecanModel, obj: Object, source: str, memory: Memory, *, is_new: bool) -> None:
+        """ConfigMaps are not watched, and reading one at every look would be most of what many models cost."""
+        now = self.clock()
+        wanted = (model.metadata.generation, source)
+        if not is_new and memory.program_at is not None:
+            known, moment = memory.program_at
+            if known == wanted and now - moment < PROGRAM_SECONDS:
+                return
+        self.context.ensure(worker_program(model, obj, source))
+        memory.program_at = (wanted, now)
 
     def _mark(self, namespace: str, pod: str, cost: str | None) -> None:
         self.context.kube.patch("v1", "Pod", namespace, pod, {"metadata": {"annotations": {DELETION_COST: cost}}})

@@ -76,7 +76,7 @@ class RunLoop:
         self._served: dict[str, Served] = {}
         self._followed: dict[str, Key] = {}
         self._roster = Roster(clock)
-        self._depths = Depths(broker, clock)
+        self._depths = Depths(namespace, broker, clock)
         self._counts: dict[str, QueueCounts] | None = None
         self._work: dict[str, int] = {}
         self._grew_at: dict[str, float] = {}
@@ -111,6 +111,7 @@ class RunLoop:
             if queue in self._served and self._served[queue].key != key:
                 return
             self._served.pop(queue, None)
+            self._work.pop(queue, None)
         self._broker.control({"command": "release", "queue": queue})
 
     def retire(self, workers: Sequence[str]) -> None:
@@ -140,7 +141,7 @@ class RunLoop:
             self._followed.pop(uid, None)
 
     def wake(self) -> None:
-        """There may be new work to publish."""
+        """There may be something to record or to publish: a turn is due."""
         self._wake.set()
 
     def view(self, queue: str) -> QueueView:
@@ -283,7 +284,6 @@ class RunLoop:
         with self._lock:
             queues, counts = list(self._served), dict(self._counts or {})
         changed = self._depths.look(queues, counts.keys())
-        metrics.BROKER_REQUESTS.labels(self._namespace).inc()
         if self._counts is not None:
             self._compare(changed)
 

@@ -156,7 +156,7 @@ def api(server: tuple[Api, str]) -> Api:
 
 @pytest.fixture
 def kube(module_kube: Kube, api: Api) -> Kube:
-    module_kube.writes = 0
+    module_kube.requests.clear()
     return module_kube
 
 
@@ -166,7 +166,7 @@ def test_apply_is_server_side_by_one_manager_and_takes_conflicts_over(kube: Kube
     assert api.last.content_type == "application/apply-patch+yaml"
     assert api.last.query == {"fieldManager": "pecan-operator", "force": "true"}
     assert api.last.body == CONFIG
-    assert kube.writes == 1
+    assert kube.requests == {("patch", "ConfigMap"): 1}
 
 
 def test_create(kube: Kube, api: Api) -> None:
@@ -184,7 +184,7 @@ def test_read(kube: Kube, api: Api) -> None:
     api.answer = lambda _: (200, CONFIG)
     assert kube.read("v1", "ConfigMap", "forest", "settings") == CONFIG
     assert (api.last.method, api.last.path) == ("GET", "/api/v1/namespaces/forest/configmaps/settings")
-    assert kube.writes == 0
+    assert kube.requests == {("get", "ConfigMap"): 1}
 
 
 def test_what_is_absent_is_none(kube: Kube, api: Api) -> None:
@@ -233,7 +233,7 @@ def test_status_is_applied_whole_to_that_very_object(kube: Kube, api: Api) -> No
 def test_an_equal_status_is_not_written(kube: Kube, api: Api) -> None:
     kube.apply_status({**MODEL, "status": {"phase": "Ready"}}, {"phase": "Ready"})
     assert api.requests == []
-    assert kube.writes == 0
+    assert kube.requests == {}
 
 
 def test_an_event_is_about_its_object(kube: Kube, api: Api) -> None:

@@ -19,7 +19,7 @@ ANSWERS: dict[tuple[str, str], tuple[int, Any]] = {
     ("PUT", "/api/policies/gone/queue-A_1"): (404, {"error": "Object Not Found"}),
     ("PUT", "/api/policies/pecan/bad"): (400, {"reason": "Validation failed"}),
     ("DELETE", "/api/policies/pecan/limits"): (204, None),
-    ("GET", "/api/queues/pecan?columns=name,messages_ready,messages_unacknowledged"): (
+    ("GET", "/api/queues/pecan?disable_stats=true&enable_queue_totals=true"): (
         200,
         [{"name": "A_1", "messages_ready": 3, "messages_unacknowledged": 2}, {"name": "B_1"}],
     ),

@@ -47,12 +47,16 @@ class Broker(Part): ...
 class Loop(Part): ...
 
 
+class Notifications(Part): ...
+
+
 @pytest.fixture(autouse=True)
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Part.log = []
     monkeypatch.setattr(module, "Database", Database)
     monkeypatch.setattr(module, "Broker", Broker)
     monkeypatch.setattr(module, "RunLoop", Loop)
+    monkeypatch.setattr(module, "Notifications", Notifications)
     return Part.log
 
 
@@ -71,7 +75,7 @@ def test_it_is_opened_once(parts: list[str]) -> None:
     assert installations.ensure(NAMESPACE, READY) is True
     assert installations.ensure(NAMESPACE, replace(READY)) is False
     assert installations.get(NAMESPACE).connections == READY
-    assert parts == ["Broker.start", "Loop.start"]
+    assert parts == ["Broker.start", "Loop.start", "Notifications.start"]
     assert list(installations.all()) == [NAMESPACE]
 
 
@@ -81,7 +85,8 @@ def test_other_credentials_replace_it_and_the_old_one_is_closed_first(parts: lis
     old = installations.get(NAMESPACE)
     parts.clear()
     assert installations.ensure(NAMESPACE, replace(READY, ledger={**LEDGER, "PGPASSWORD": "new"})) is True
-    assert parts == ["Loop.stop", "Broker.stop", "Database.close", "Broker.start", "Loop.start"]
+    closed = ["Notifications.stop", "Loop.stop", "Broker.stop", "Database.close"]
+    assert parts == [*closed, "Broker.start", "Loop.start", "Notifications.start"]
     assert installations.get(NAMESPACE) is not old
 
 
@@ -92,7 +97,7 @@ def test_a_platform_that_goes_calls_its_workers_back_before_the_connection_close
     installations.remove(NAMESPACE, "uid-of-another")
     assert parts == []
     installations.remove(NAMESPACE, READY.platform_uid)
-    assert parts == ["Loop.release_all", "Loop.stop", "Broker.stop", "Database.close"]
+    assert parts == ["Loop.release_all", "Notifications.stop", "Loop.stop", "Broker.stop", "Database.close"]
     with pytest.raises(NotYet):
         installations.get(NAMESPACE)
     installations.remove(NAMESPACE)
