@@ -23,7 +23,8 @@ class Images:
 
 @dataclass(frozen=True)
 class Settings:
-    """`watch_namespaces` empty means the whole cluster."""
+    """`watch_namespaces` empty means the whole cluster; `executor_jobs` is the most Jobs of workflows at a time in each
+    namespace."""
 
     images: Images
     watch_namespaces: tuple[str, ...]
@@ -31,6 +32,7 @@ class Settings:
     log_level: str
     apply_crds: bool
     health_port: int
+    executor_jobs: int
 
 
 DEFAULTS = {
@@ -45,6 +47,7 @@ DEFAULTS = {
     "PECAN_LOG_LEVEL": "INFO",
     "PECAN_APPLY_CRDS": "true",
     "PECAN_HEALTH_PORT": "8080",
+    "PECAN_EXECUTOR_JOBS": "10",
 }
 
 
@@ -71,6 +74,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise UserError(
             "InvalidSettings", f"PECAN_HEALTH_PORT is {value['PECAN_HEALTH_PORT']!r}: write a port, 1 to 65535"
         )
+    if not value["PECAN_EXECUTOR_JOBS"].isdecimal() or not 1 <= int(value["PECAN_EXECUTOR_JOBS"]) <= 10_000:
+        raise UserError(
+            "InvalidSettings", f"PECAN_EXECUTOR_JOBS is {value['PECAN_EXECUTOR_JOBS']!r}: write a number, 1 to 10000"
+        )
     return Settings(
         images=Images(
             operator=value["PECAN_IMAGE_OPERATOR"],
@@ -85,6 +92,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         log_level=value["PECAN_LOG_LEVEL"],
         apply_crds=value["PECAN_APPLY_CRDS"] == "true",
         health_port=int(value["PECAN_HEALTH_PORT"]),
+        executor_jobs=int(value["PECAN_EXECUTOR_JOBS"]),
     )
 
 

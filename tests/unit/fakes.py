@@ -169,6 +169,10 @@ class FakeKube:
         ]
 
     @faulty
+    def list_metadata(self, api_version: str, kind: str, namespace: str | None) -> list[dict[str, Any]]:
+        return [obj["metadata"] for obj in self.of_kind(kind) if namespace in (None, obj["metadata"]["namespace"])]
+
+    @faulty
     def delete(
         self, api_version: str, kind: str, namespace: str | None, name: str, uid: str | None = None,
         propagation: str = "Background",
@@ -690,7 +694,7 @@ class World:
         )  # type: ignore[arg-type]
         self.context = context
         self.models = ModelHandler(context, clock=lambda: self.seconds)
-        self.workflows = WorkflowHandler(context)
+        self.workflows = WorkflowHandler(context, clock=lambda: self.seconds)
         self.loop = RunLoop(
             NAMESPACE, FakeDatabase(self.ledger), self.ledger, self.broker, Cluster(self.kube, self.store), self.enqueue,
             clock=lambda: self.seconds, now=self.now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from pecan_operator.errors import NotYet, Unavailable, UserError
 FIELD_MANAGER = "pecan-operator"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PAGE = 500
 REQUEST_TIMEOUT_SECONDS = (3.0, 20.0)
 Manifest = dict[str, Any]
 
@@ -93,6 +95,25 @@ class Kube:
             item.setdefault("apiVersion", api_version)
             item.setdefault("kind", kind)
         return items
+
+    def list_metadata(self, api_version: str, kind: str, namespace: str | None) -> Iterator[Manifest]:
+        """The metadata of all objects of a kind, page by page: however many there are, few are held at a time."""
+        token: str | None = None
+        while True:
+            page = self._call(
+                "get",
+                {"apiVersion": api_version, "kind": kind},
+                namespace=namespace,
+                limit=PAGE,
+                _continue=token,
+                header_params={"Accept": METADATA_ONLY},
+            )
+            for item in page.get("items", []):
+                metadata: Manifest = item["metadata"]
+                yield metadata
+            token = page["metadata"].get("continue")
+            if not token:
+                return
 
     def delete(
         self,

@@ -24,9 +24,10 @@ class Step(StrEnum):
 
 
 class JobState(StrEnum):
-    """State of one of a workflow's Jobs."""
+    """State of one of a workflow's Jobs; QUEUED: it may not be made yet."""
 
     ABSENT = "absent"
+    QUEUED = "queued"
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -62,6 +63,13 @@ class Plan:
     step: Step
     outcome: Outcome | None = None
     message: str = ""
+
+
+def queued(places: int) -> JobView:
+    """A Job that waits until there are fewer."""
+    return JobView(
+        JobState.QUEUED, "Queued", f"waits for its turn: {places} Jobs of this namespace are at work, which is the most"
+    )
 
 
 CANCELLED_BY_USER = "cancelled by spec.cancel"

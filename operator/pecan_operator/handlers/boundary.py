@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pecan_operator.core import labels
 from pecan_operator.errors import OperatorError
 from pecan_operator.handlers import metrics
-from pecan_operator.handlers.context import Context, Object, key_of
+from pecan_operator.handlers.context import Context
 from pecan_operator.handlers.model import ModelHandler
 from pecan_operator.handlers.platform_handler import PlatformHandler
 from pecan_operator.handlers.store import WatchMonitor
@@ -19,7 +19,9 @@ from pecan_operator.handlers.workflow import WorkflowHandler
 from pecan_operator.handlers.workqueue import Key
 
 RESYNC_SECONDS = 30.0
-FULL_RESYNC_EVERY = 10
+FULL_RESYNC_SECONDS = 300.0
+# Listing very many objects takes no more than a hundredth of the time.
+REST_FACTOR = 100.0
 _log = logging.getLogger(__name__)
 
 
@@ -47,52 +49,54 @@ class Boundary:
                 raise
 
     def resync_forever(self, stop: threading.Event) -> None:
-        turn = 0
+        full_at = -FULL_RESYNC_SECONDS
         while not stop.is_set():
+            began = time.monotonic()
+            full = began - full_at >= FULL_RESYNC_SECONDS
             try:
-                self.resync(full=turn % FULL_RESYNC_EVERY == 0)
+                self.resync(full)
                 self.synced.set()
-                turn += 1
+                full_at = began if full else full_at
             except OperatorError as error:
                 _log.warning("resync: %s", error)
             except Exception:
                 _log.exception("resync failed")
-            stop.wait(RESYNC_SECONDS if self.synced.is_set() else 2.0)
+            rest = min(max(RESYNC_SECONDS, REST_FACTOR * (time.monotonic() - began)), FULL_RESYNC_SECONDS)
+            stop.wait(rest if self.synced.is_set() else 2.0)
 
     def resync(self, full: bool) -> None:
         """List the kinds: what the watch missed is taken up, what is gone is put away."""
-        namespaces = self._context.settings.watch_namespaces or (None,)
-        listed: list[Object] = []
+        listed: dict[str, str] = {}
         for kind in KINDS:
-            found = [obj for space in namespaces for obj in self._context.kube.list(labels.API_VERSION, kind, space)]
-            listed += found
-            self._compare(kind, found, full)
+            listed.update(self._compare(kind, full))
         seen = {
             obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"]
             for kind in KINDS
             for obj in self._context.store.list(kind)
         }
-        versions = {obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"] for obj in listed}
-        self.monitor.observe(versions, seen, time.monotonic())
+        self.monitor.observe(listed, seen, time.monotonic())
         for namespace, installation in self._context.installations.all().items():
             try:
                 self._workflows.put_away_absent(namespace, installation)
             except OperatorError as error:
                 _log.warning("namespace %s: %s", namespace, error)
 
-    def _compare(self, kind: str, found: Sequence[Object], full: bool) -> None:
-        present = {key_of(obj) for obj in found}
-        for obj in found:
-            known = self._context.store.get(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-            if known is None:
-                self._context.store.put(kind, obj)
-            if full or known is None:
-                self._context.enqueue(key_of(obj), 0.0)
-        for obj in self._context.store.list(kind):
+    def _compare(self, kind: str, full: bool) -> dict[str, str]:
+        """What is listed: resourceVersion by uid."""
+        kube, store = self._context.kube, self._context.store
+        versions: dict[str, str] = {}
+        present: set[Key] = set()
+        for space in self._context.settings.watch_namespaces or (None,):
+            for metadata in kube.list_metadata(labels.API_VERSION, kind, space):
+                key = Key(kind, metadata["namespace"], metadata["name"])
+                present.add(key)
+                versions[metadata["uid"]] = metadata["resourceVersion"]
+                is_new = store.get(kind, key.namespace, key.name) is None and self._context.find(key) is not None
+                if full or is_new:
+                    self._context.enqueue(key, 0.0)
+        for obj in store.list(kind):
             key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-            if (
-                key not in present
-                and self._context.kube.read(labels.API_VERSION, kind, key.namespace, key.name) is None
-            ):
-                self._context.store.drop(kind, key.namespace, key.name)
+            if key not in present and kube.read(labels.API_VERSION, kind, key.namespace, key.name) is None:
+                store.drop(kind, key.namespace, key.name)
                 self._context.enqueue(key, 0.0)
+        return versions

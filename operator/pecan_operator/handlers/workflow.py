@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pecan_operator.api.model import PecanModel
@@ -11,32 +12,42 @@ from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import jobs, pecanxml
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
+from pecan_operator.core.progress import Pace, Written, progress_wait, shape
 from pecan_operator.core.status import Condition, conditions, find, timestamp
-from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, is_over, phase
+from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, is_over, phase, queued
 from pecan_operator.core.workflow import conditions as workflow_conditions
 from pecan_operator.errors import NotYet, OperatorError
 from pecan_operator.handlers.context import Context, Object
 from pecan_operator.handlers.installation import Installation
+from pecan_operator.handlers.places import Places
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import Outcome, RunCounts, WorkflowRequest, WorkflowRow
 
 KIND = "PecanWorkflow"
-LOOK_AGAIN_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 120.0
 CANCELLING_SECONDS = 2.0
 CLEANING_SECONDS = 5.0
 
 
 @dataclass
 class WorkflowHandler:
-    """Reconciles PecanWorkflows. `_uids` remembers what was there, to notice what is gone."""
+    """Reconciles PecanWorkflows. `_uids` remembers what was there, to notice what is gone; `_written` what statuses say."""
 
     context: Context
+    clock: Callable[[], float] = time.monotonic
     _uids: dict[Key, str] = field(default_factory=dict)
+    _written: dict[str, Written] = field(default_factory=dict)
+    _pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        self._places = Places(self.context.settings.executor_jobs, self.context.enqueue)
 
     def reconcile(self, key: Key) -> None:
         obj = self.context.find(key)
         known = self._uids.get(key)
         if known is not None and (obj is None or obj["metadata"]["uid"] != known):
+            self._places.leave(key)
+            self._written.pop(known, None)
             self._put_away(key, known)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return
@@ -51,6 +62,7 @@ class WorkflowHandler:
                 row = self._accept(workflow, installation)
             self._advance(workflow, obj, installation, row)
         except OperatorError as error:
+            self._places.leave(key)
             status = obj.get("status") or {}
             self.context.report_failure(obj, error, status.get("phase", "Pending"), _all_but_ready(status))
             raise
@@ -121,29 +133,44 @@ class WorkflowHandler:
         self._update_limits(workflow, installation, row)
         facts = self._observe(workflow, installation, row)
         plan = decide_plan(facts)
+        facts = self._in_turn(key, plan, facts)
         if self._carry_out(plan, facts, workflow, obj, installation):
             row = installation.ledger.read_workflow(workflow.uid) or row
             facts = self._observe(workflow, installation, row)
         failures = installation.ledger.failures(workflow.uid, limit=3) if facts.counts.failed else []
         model = self._model_condition(workflow, row)
-        self._report(workflow, obj, facts, workflow_conditions(facts, failures, model))
+        soon = self._report(workflow, obj, facts, workflow_conditions(facts, failures, model))
         if row.finished_at is not None:
             installation.loop.unfollow(workflow.uid)
+            self._written.pop(workflow.uid, None)
             return
-        self.context.enqueue(key, 0.0 if decide_plan(facts).step is not plan.step else _seconds_to_wait(plan, facts))
+        wait = 0.0 if decide_plan(facts).step is not plan.step else _seconds_to_wait(plan, facts)
+        self.context.enqueue(key, wait if soon is None else min(wait, soon))
+
+    def _in_turn(self, key: Key, plan: Plan, facts: Facts) -> Facts:
+        """The facts, in which a Job that has to be made waits while too many are at work."""
+        view = {Step.PREPARE: facts.prepare, Step.ANALYSE: facts.analyse}.get(plan.step, JobView(JobState.SUCCEEDED))
+        if view.state is JobState.ACTIVE:
+            self._places.hold(key)
+        elif view.state is not JobState.ABSENT:
+            self._places.leave(key)
+        elif not self._places.take(key, (plan.step is Step.PREPARE, -facts.row.priority, facts.row.workflow_id)):
+            waiting = queued(self._places.number)
+            return replace(facts, prepare=waiting) if plan.step is Step.PREPARE else replace(facts, analyse=waiting)
+        return facts
 
     def _update_limits(self, workflow: PecanWorkflow, installation: Installation, row: WorkflowRow) -> None:
         spec = workflow.spec
-        installation.ledger.update_workflow(
-            workflow.uid,
-            priority=spec.priority,
-            max_parallel=spec.max_parallel,
-            max_attempts=spec.retry.max_attempts or row.max_attempts,
-            stop_on_error=row.stop_on_error,
-            suspended=spec.suspend,
-            folder_policy=spec.folder_policy,
-        )
-        if row.suspended != spec.suspend or row.priority != spec.priority or row.max_parallel != spec.max_parallel:
+        wanted: dict[str, Any] = {
+            "priority": spec.priority,
+            "max_parallel": spec.max_parallel,
+            "max_attempts": spec.retry.max_attempts or row.max_attempts,
+            "stop_on_error": row.stop_on_error,
+            "suspended": spec.suspend,
+            "folder_policy": spec.folder_policy,
+        }
+        if any(getattr(row, name) != value for name, value in wanted.items()):
+            installation.ledger.update_workflow(workflow.uid, **wanted)
             installation.loop.wake()
 
     def _observe(self, workflow: PecanWorkflow, installation: Installation, row: WorkflowRow) -> Facts:
@@ -213,7 +240,9 @@ class WorkflowHandler:
 
     def _start(self, job: dict[str, Any]) -> None:
         """Create the Job unless it is there; one that belonged to an earlier resource of this name is removed first."""
-        if self.context.kube.create(job) is not None:
+        made = self.context.kube.create(job)
+        if made is not None:
+            self.context.store.put("Job", made)
             return
         metadata = job["metadata"]
         present = self.context.kube.read("batch/v1", "Job", metadata["namespace"], metadata["name"])
@@ -281,7 +310,8 @@ class WorkflowHandler:
         installation.ledger.forget_folder(row.uid)
         return True
 
-    def _report(self, workflow: PecanWorkflow, obj: Object, facts: Facts, current: list[Condition]) -> None:
+    def _report(self, workflow: PecanWorkflow, obj: Object, facts: Facts, current: list[Condition]) -> float | None:
+        """Bring the status up to date, or say in how many seconds it should be."""
         row, counts = facts.row, facts.counts
         previous = obj.get("status") or {}
         status: dict[str, Any] = {
@@ -311,9 +341,28 @@ class WorkflowHandler:
             status["finishedAt"] = timestamp(row.finished_at)
         if row.results:
             status["results"] = dict(row.results)
+        wait = self._seconds_until_written(workflow.uid, previous, status, counts)
+        if wait is not None and wait > 0:
+            return wait
         if previous.get("phase") != status["phase"] and status["phase"] in ("Running", "Analysing"):
             self.context.kube.event(obj, "Normal", status["phase"], f"workflow {row.workflow_id} in {row.folder}")
         self.context.write_status(obj, status)
+        return None
+
+    def _seconds_until_written(
+        self, uid: str, previous: Mapping[str, Any], status: Mapping[str, Any], counts: RunCounts
+    ) -> float | None:
+        """None: the status says it already. What is not progress is written at once."""
+        if status == previous:
+            return None
+        now = self.clock()
+        written = self._written.get(uid)
+        if written is not None and shape(status) == shape(previous):
+            wait = progress_wait(written, counts, now) or self._pace.wait(now)
+            if wait > 0:
+                return wait
+        self._written[uid] = Written(counts, now, now if written is None else written.began)
+        return 0.0
 
     def _model_condition(self, workflow: PecanWorkflow, row: WorkflowRow) -> list[Condition]:
         """Says why runs do not go on when their model does not."""

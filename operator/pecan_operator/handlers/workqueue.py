@@ -78,7 +78,7 @@ class WorkQueue:
     """Has keys handled when they are due, in one of `threads` threads, never twice at once for a key."""
 
     def __init__(
-        self, handle: Callable[[Key], None], threads: int = 4, clock: Callable[[], float] = time.monotonic
+        self, handle: Callable[[Key], None], threads: int = 8, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._handle = handle
         self._clock = clock

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pecan_operator.core.diagnosis import MESSAGE_MAX, Diagnosis, diagnose, diagnose_job, last_line
+from pecan_operator.core.diagnosis import (
+    MESSAGE_MAX,
+    Diagnosis,
+    Ending,
+    container_ending,
+    diagnose,
+    diagnose_job,
+    last_line,
+)
 
 WARNING = {"type": "Warning", "lastTimestamp": "2026-01-01T00:00:00Z"}
 
@@ -238,3 +246,36 @@ def test_messages_are_bounded_and_keep_what_a_program_said_last(said):
     found = diagnose([crashed])
     assert len(found.message) <= MESSAGE_MAX
     assert found.message.endswith("the end")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        pytest.param([], None, id="no container yet"),
+        pytest.param([{"state": {"running": {}}}], None, id="it runs"),
+        pytest.param([{"state": {"terminated": {"exitCode": 0, "finishedAt": "T1"}}}], None, id="it ended well"),
+        pytest.param(
+            [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "T1"}}}],
+            Ending("T1", "OOMKilled"),
+            id="out of memory",
+        ),
+        pytest.param(
+            [
+                {
+                    "state": {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": "T2"}},
+                    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "T1"}},
+                }
+            ],
+            Ending("T2", "exit code 137"),
+            id="the last of several",
+        ),
+        pytest.param(
+            [{"state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "finishedAt": "T1"}}}],
+            Ending("T1", "exit code 1"),
+            id="it was started again",
+        ),
+    ],
+)
+def test_how_a_container_ended(statuses: list[dict[str, Any]], expected: Ending | None) -> None:
+    named = [{"name": "worker", "image": "i", **status} for status in statuses]
+    assert container_ending({"metadata": {"name": "p"}, "status": {"containerStatuses": named}}) == expected

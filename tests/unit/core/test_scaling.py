@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_operator.core.scaling import (
+    MAX_REGRETS,
     Departure,
     Limits,
     Observation,
@@ -14,7 +15,9 @@ from pecan_operator.core.scaling import (
     count_unknown,
     decide_departure,
     decide_replicas,
+    patience,
     publish_window,
+    regrets_after_growth,
 )
 
 LIMITS = Limits(min_replicas=0, max_replicas=10, runs_per_worker=1, idle_seconds=30.0)
@@ -268,3 +271,34 @@ def test_counting() -> None:
 )
 def test_the_window_keeps_every_worker_supplied(replicas: int, recent: int, window: int) -> None:
     assert publish_window(replicas, recent) == window
+
+
+def test_a_trickle_soon_leaves_the_worker_in_peace() -> None:
+    """A job each 20 s, and idleSeconds 10: the first pause ends the worker, the next does not."""
+    regrets, down_at, replicas, changes = 0, None, 0, 0
+    idle_since = None
+    for tenth in range(3000):
+        now = tenth / 10
+        if tenth % 200 == 0:
+            if replicas == 0:
+                regrets = regrets_after_growth(regrets, None if down_at is None else now - down_at, 10)
+                replicas, changes = 1, changes + 1
+            idle_since = now + 0.5
+        elif replicas and idle_since is not None and now - idle_since >= patience(10, regrets):
+            replicas, down_at, changes = 0, now, changes + 1
+    assert changes == 3
+
+
+@pytest.mark.parametrize(
+    ("regrets", "since_down", "expected"),
+    [
+        pytest.param(0, None, 0, id="none has gone yet"),
+        pytest.param(0, 29.0, 1, id="missed soon"),
+        pytest.param(0, 31.0, 0, id="not missed"),
+        pytest.param(1, 59.0, 2, id="missed again"),
+        pytest.param(MAX_REGRETS, 10.0, MAX_REGRETS, id="no longer than that"),
+        pytest.param(2, 10_000.0, 0, id="after a long rest all is as at first"),
+    ],
+)
+def test_regrets(regrets: int, since_down: float | None, expected: int) -> None:
+    assert regrets_after_growth(regrets, since_down, 10) == expected

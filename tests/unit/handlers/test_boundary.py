@@ -69,7 +69,7 @@ def test_what_is_gone_is_put_away(case: Resync) -> None:
 def test_what_only_the_listing_lacks_is_not_gone(case: Resync, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made between the listing and the comparison."""
     case.world.store.put("PecanWorkflow", case.world.kube.put(workflow_object()))
-    monkeypatch.setattr(case.world.kube, "list", lambda *_: [])
+    monkeypatch.setattr(case.world.kube, "list_metadata", lambda *_: [])
     assert case.resync() == set()
     assert case.world.store.get("PecanWorkflow", NAMESPACE, "loobos") is not None
 
@@ -87,7 +87,9 @@ def test_a_watch_that_shows_nothing_new_is_found(case: Resync, monkeypatch: pyte
 
 def test_only_the_named_namespaces_are_listed(case: Resync, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str | None] = []
-    monkeypatch.setattr(case.world.kube, "list", lambda version, kind, namespace: asked.append(namespace) or [])
+    monkeypatch.setattr(
+        case.world.kube, "list_metadata", lambda version, kind, namespace: asked.append(namespace) or []
+    )
     case.resync()
     assert set(asked) == {None}
     asked.clear()

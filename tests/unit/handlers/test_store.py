@@ -118,3 +118,37 @@ def test_objects_are_of_their_kind() -> None:
     store = Store()
     store.put("PecanModel", model_object())
     assert store.list("PecanWorkflow") == []
+
+
+def test_it_says_what_is_news() -> None:
+    store = Store()
+    assert store.put("Pod", pod("a", "9"))
+    assert not store.put("Pod", pod("a", "9"))
+    assert not store.put("Pod", pod("a", "8"))
+    assert store.put("Pod", pod("a", "10"))
+    assert store.put("Pod", pod("a", "3", uid="another"))
+
+
+def test_children_and_owners_find_each_other() -> None:
+    label = "pecanproject.org/model"
+    store = Store()
+    store.put("PecanModel", model_object("dalec"))
+    store.put("Pod", pod("a", labels={label: "dalec", "more": "y"}))
+    store.put("Pod", pod("b", labels={label: "other"}))
+    assert [each["metadata"]["name"] for each in store.list("Pod", NAMESPACE, {label: "dalec"})] == ["a"]
+    assert store.list("Pod", NAMESPACE, {label: "dalec", "more": "n"}) == []
+    assert store.owners("PecanModel", NAMESPACE, "dalec") == ["dalec"]
+    assert store.owners("PecanModel", "elsewhere", "dalec") == []
+    store.put("Pod", pod("a", "2", labels={label: "other"}))
+    assert store.list("Pod", NAMESPACE, {label: "dalec"}) == []
+    assert len(store.list("Pod", NAMESPACE, {label: "other"})) == 2
+    store.drop("Pod", NAMESPACE, "a")
+    store.drop("PecanModel", NAMESPACE, "dalec")
+    assert [each["metadata"]["name"] for each in store.list("Pod", NAMESPACE, {label: "other"})] == ["b"]
+    assert store.owners("PecanModel", NAMESPACE, "dalec") == []
+
+
+def test_a_smaller_form_may_be_kept() -> None:
+    store = Store(lambda kind, obj: {key: obj[key] for key in ("kind", "metadata")} if kind == "Pod" else obj)
+    store.put("Pod", pod("a"))
+    assert "spec" not in (store.get("Pod", NAMESPACE, "a") or {})

@@ -99,3 +99,10 @@ def test_kopf_writes_no_events_of_its_own() -> None:
     settings = watch_settings()
     assert settings.posting.enabled is False
     assert settings.scanning.disabled is True
+
+
+def test_what_we_have_written_ourselves_is_no_news(store: Store) -> None:
+    obj = model_object()
+    store.put("PecanModel", obj)
+    store.put("PecanWorkflow", workflow_object("a"))
+    assert deliver(store, "PecanModel", obj, "MODIFIED") == []
