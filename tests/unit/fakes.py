@@ -218,6 +218,11 @@ class FakeKube:
         return obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]
 
 
+def _unversioned(obj: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    version = known["metadata"].get("resourceVersion")
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
+
+
 def _merged(known: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(known)
     for key, value in change.items():
@@ -773,12 +778,17 @@ class World:
 
     def _watch(self, kind: str, obj: dict[str, Any], gone: bool) -> None:
         metadata = obj["metadata"]
+        known = self.store.get(kind, metadata["namespace"], metadata["name"]) if kind in CONTROLLED else None
+        # The operator knows what it wrote itself before the watch shows it.
+        is_echo = known is not None and not gone and {**known, "status": 0} == {**_unversioned(obj, known), "status": 0}
         if kind in CONTROLLED:
             if gone:
                 self.store.drop(kind, metadata["namespace"], metadata["name"])
             else:
                 self.store.put(kind, obj)
         if kind in ("PecanModel", "PecanWorkflow"):
+            if is_echo:
+                return
             self.enqueue(Key(kind, metadata["namespace"], metadata["name"]), 0.0)
             if kind == "PecanModel":
                 for workflow in self.store.list("PecanWorkflow", metadata["namespace"]):

@@ -321,3 +321,14 @@ def test_an_answer_that_does_not_come_is_unavailable(kube: Kube, api: Api, monke
     with pytest.raises(Unavailable, match="did not answer"):
         kube.read("v1", "ConfigMap", "forest", "settings")
     waiting.set()
+
+
+def test_metadata_comes_in_pages(kube: Kube, api: Api) -> None:
+    pages = {
+        None: {"metadata": {"continue": "next"}, "items": [{"metadata": {"name": "a"}}]},
+        "next": {"metadata": {}, "items": [{"metadata": {"name": "b"}}]},
+    }
+    api.answer = lambda request: (200, pages[request.query.get("continue")])
+    found = list(kube.list_metadata("v1", "ConfigMap", "forest"))
+    assert [each["name"] for each in found] == ["a", "b"]
+    assert api.last.query["limit"] == "500"

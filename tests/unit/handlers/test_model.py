@@ -400,3 +400,81 @@ def test_a_model_without_platform_can_be_deleted() -> None:
     world.installations.present.clear()
     world.kube.remove("PecanModel", "dalec")
     world.models.reconcile(KEY)
+
+
+# --- what it costs, and what it tells -----------------------------------------------------------------------------------
+
+
+def test_an_idle_model_that_is_looked_at_again_asks_the_api_server_nothing() -> None:
+    world = settled(with_model(), turns=5)
+    world.faults.calls.clear()
+    for _ in range(10):
+        world.enqueue(KEY, 0.0)
+        world.turn()
+    # A status that says the same is not sent.
+    asked = {call for call in world.faults.calls if call.startswith("FakeKube")}
+    assert asked <= {"FakeKube.apply_status"}
+
+
+def test_a_program_that_was_deleted_is_there_again_soon() -> None:
+    world = settled(with_model(), turns=5)
+    world.kube.remove("ConfigMap", "dalec-worker")
+    world.seconds += 31.0
+    world.enqueue(KEY, 0.0)
+    settled(world)
+    assert world.kube.get("ConfigMap", "dalec-worker") is not None
+
+
+def test_the_container_of_a_worker_that_was_killed_is_told_to_all_workers_once() -> None:
+    world = with_work(with_model(), runs=20)
+    world.run_until(lambda: bool(world.kube.of_kind("Pod")))
+    pod = world.kube.of_kind("Pod")[0]
+    killed = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2024-05-01T00:00:09Z"}
+    container = {"name": "worker", "image": "i", "state": {"running": {}}, "lastState": {"terminated": killed}}
+    world.kube.put({**pod, "status": {**pod["status"], "containerStatuses": [container]}})
+    settled(world, turns=4)
+    told = [each for each in world.broker.controls if each["command"] == "gone"]
+    name = pod["metadata"]["name"]
+    assert told == [{"command": "gone", "worker": name, "at": killed["finishedAt"], "reason": "OOMKilled"}]
+
+
+def test_workers_that_were_missed_soon_after_they_went_stay_longer() -> None:
+    world = with_model(scaling={"idleSeconds": 10, "maxReplicas": 1})
+
+    def one_run(name: str) -> None:
+        with_work(world, runs=1, name=name)
+        world.run_until(lambda: (world.kube.get("PecanWorkflow", name) or {})["status"].get("finishedAt") is not None)
+
+    def seconds_until_none() -> float:
+        began = world.seconds
+        world.run_until(lambda: replicas(world) == 0)
+        return world.seconds - began
+
+    one_run("first")
+    assert seconds_until_none() <= 13
+    settled(world, turns=5)
+    one_run("second")
+    assert 18 <= seconds_until_none() <= 23
+    settled(world, turns=200)
+    one_run("third")
+    assert seconds_until_none() <= 13
+
+
+def test_workflows_hear_of_their_model_only_what_they_show() -> None:
+    world = with_model(scaling={"maxReplicas": 2})
+    world.kube.put(workflow_object())
+    settled(world)
+    heard: list[Key] = []
+    enqueue = world.enqueue
+    object.__setattr__(world.context, "enqueue", lambda key, delay: heard.append(key) or enqueue(key, delay))
+    world.kube.put({**(world.kube.get("PecanModel", "dalec") or {}), "status": {"phase": "?"}})
+    world.models.reconcile(KEY)
+    assert [key.kind for key in heard].count("PecanWorkflow") == 1
+    heard.clear()
+    world.broker.queues["DALEC_ev"].extend(["others"] * 5)  # type: ignore[list-item]
+    world.loop.step()
+    world.seconds += 1.0
+    world.loop.step()
+    world.models.reconcile(KEY)
+    assert model_status(world)["outstanding"] >= 5
+    assert [key.kind for key in heard].count("PecanWorkflow") == 0

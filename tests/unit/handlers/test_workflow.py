@@ -8,6 +8,7 @@ import pytest
 from fakes import World
 from objects import NAMESPACE, model_object, resource, workflow_object
 
+from pecan_operator.core.workflow import is_over, slim
 from pecan_operator.errors import NotYet, Unavailable, UserError
 from pecan_operator.handlers.workflow import WorkflowHandler
 from pecan_operator.handlers.workqueue import Key
@@ -507,3 +508,72 @@ def test_progress_is_written_once_a_second_at_most() -> None:
         assert moment <= status(world)["finishedAt"]
     writes = [verb for verb, kind, name in world.kube.writes if (verb, kind) == ("status", "PecanWorkflow")]
     assert len(writes) <= world.seconds + 6
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def many(number: int, jobs: int) -> World:
+    world = World(runs=1)
+    world.workflows._places.number = jobs
+    world.kube.put(model_object(suspend=True))
+    for n in range(number):
+        world.kube.put(workflow_object(f"w{n:02}"))
+    return world
+
+
+def test_only_some_jobs_are_at_work_and_the_others_wait_with_one_write() -> None:
+    world = many(12, jobs=3)
+    for _ in range(2):
+        world.operate()
+    assert len(world.kube.of_kind("Job")) == 3
+    waiting = [
+        each
+        for each in world.kube.of_kind("PecanWorkflow")
+        if any(c["reason"] == "Queued" for c in each["status"]["conditions"])
+    ]
+    assert len(waiting) == 9
+    for each in waiting:
+        name = each["metadata"]["name"]
+        assert [verb for verb, kind, of in world.kube.writes if (kind, of) == ("PecanWorkflow", name)] == ["status"]
+        (prepared,) = (c for c in each["status"]["conditions"] if c["type"] == "Prepared")
+        assert prepared["message"].startswith("waits for its turn: 3 Jobs")
+
+
+def test_every_waiting_workflow_is_prepared_in_the_end_also_after_a_new_start() -> None:
+    world = many(12, jobs=3)
+    world.operate()
+    world.kill_operator()
+    world.workflows._places.number = 3
+    most = 0
+
+    def at_work() -> int:
+        return sum(1 for job in world.kube.of_kind("Job") if not (job.get("status") or {}).get("conditions"))
+
+    for _ in range(60):
+        world.operate()
+        most = max(most, at_work())
+        world.nature()
+        world.seconds += 1.0
+    assert all(row.prepared_at is not None for row in world.ledger.workflows.values())
+    assert most <= 6
+
+
+def test_a_finished_workflow_is_remembered_by_little() -> None:
+    world = until_phase(begun(), "Succeeded")
+    found = world.kube.get("PecanWorkflow", "loobos")
+    assert found is not None
+    assert is_over(found)
+    small = slim(found)
+    assert "spec" not in small
+    assert is_over(small)
+    assert slim(small) == small
+    running = until_phase(begun(), "Running").kube.get("PecanWorkflow", "loobos")
+    assert running is not None
+    assert slim(running) is running
+
+
+def test_an_ensemble_of_many_runs_takes_few_writes() -> None:
+    world = until_phase(begun(World(runs=400)), "Succeeded", turns=3000)
+    writes = [verb for verb, kind, name in world.kube.writes if (verb, kind) == ("status", "PecanWorkflow")]
+    assert len(writes) <= 110
