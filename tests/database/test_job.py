@@ -240,7 +240,8 @@ def test_migrations_run_once_each_in_order_and_whole(prepared):
                 prepared, "SELECT to_regclass('pecan_operator.one')::text, to_regclass('pecan_operator.two')"
             ) == [("pecan_operator.one", None)]
             assert apply_migrations(connection, [*migrations(), one]) == []
-            with pytest.raises(UserError, match=r"version 900 and this operator knows versions up to 2"):
+            newest = migrations()[-1].version
+            with pytest.raises(UserError, match=f"version 900 and this operator knows versions up to {newest}:"):
                 apply_migrations(connection, migrations())
         finally:
             connection.rollback()

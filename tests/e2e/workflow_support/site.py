@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -189,6 +190,20 @@ class Site:
 
     def broker(self, *arguments: str) -> str:
         return self.run(f"{PLATFORM}-rabbitmq-0", "rabbitmqctl", "--quiet", *arguments)
+
+    def publish(self, message: Manifest) -> None:
+        """What PEcAn's R code does: a message by the broker's management API, as the user of the workers."""
+        secret = self.kube.read("v1", "Secret", self.namespace, f"{PLATFORM}-amqp") or {}
+        password = b64decode(secret["data"]["password"]).decode()
+        program = (
+            "import json, sys, urllib.request as r, base64;"
+            "user = base64.b64encode(sys.argv[1].encode()).decode();"
+            "url = f'http://{sys.argv[2]}:15672/api/exchanges/pecan/amq.default/publish';"
+            "asked = r.Request(url, sys.argv[3].encode(), {'Authorization': f'Basic {user}'});"
+            "assert json.load(r.urlopen(asked, timeout=10))['routed']"
+        )
+        given = (f"pecan:{password}", f"{PLATFORM}-rabbitmq", json.dumps(message))
+        self.run(self._data_pod, "python3", "-c", program, *given)
 
     def messages(self, queue: str = QUEUE) -> int:
         """Messages of a queue, those that are not acknowledged too."""
