@@ -1,4 +1,4 @@
-"""Workers follow the work: up at once, down by those that are idle, never by one that is busy; and what kills them is given up.
+"""Workers follow the work: up at once, down by those that are idle, never by one that is busy; what kills them is given up.
 
 MEASURED and COUNTED lines are the figures; no time is asserted but such as a user would call broken.
 """
@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from threading import Event, Thread
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_job_that_kills_its_worker_is_given_up_and_the_others_go_on(site: Site
     assert overlaps(executions) == []
     # The claim of a killed container's worker is known to be dead: nobody waits until it has stood still for 15 s.
     attempts = of_run[poison.run_id]
-    waits = [after.began - before.until for before, after in zip(attempts, attempts[1:], strict=False)]
+    waits = [after.began - before.until for before, after in pairwise(attempts)]
     print(f"MEASURED seconds from a killed worker to the next attempt: {', '.join(f'{each:.1f}' for each in waits)}")
     others = [run for run in runs if run is not poison]
     assert {(run.state, run.attempt) for run in others} == {("succeeded", 1)}

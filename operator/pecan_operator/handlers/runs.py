@@ -127,6 +127,11 @@ class RunLoop:
         self._roster.end(worker, how)
         self._broker.control({"command": "gone", "worker": worker, "at": at, "reason": how})
 
+    def cancel(self, workflow_id: int) -> None:
+        """Workers stop what they run of the workflow, and begin nothing more of it; said again until none is open."""
+        self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+        self.wake()
+
     def release_all(self) -> None:
         """The platform is going: every worker gives back what it holds."""
         self._broker.control({"command": "release", "queue": None})
@@ -267,7 +272,7 @@ class RunLoop:
         for change in changes:
             metrics.RUNS.labels(self._namespace, rows[change.key].queue, change.state.value).inc()
         for workflow_id in _unwanted(rows, events):
-            self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+            self.cancel(workflow_id)
         with self._lock:
             followers = [self._followed[uid] for uid in touched if uid in self._followed]
         for key in followers:
@@ -352,7 +357,7 @@ class RunLoop:
 
     def _control(self) -> None:
         for workflow_id in self._ledger.cancelling():
-            self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+            self.cancel(workflow_id)
 
     def _go_round(self) -> None:
         with self._lock:

@@ -267,9 +267,9 @@ class WorkflowHandler:
     def _cancel(self, installation: Installation, row: WorkflowRow, reason: str) -> None:
         if row.cancelled_at is None:
             installation.ledger.cancel_workflow(row.uid, reason)
+            installation.loop.cancel(row.workflow_id)
         for component in ("prepare", "analyse"):
             self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component))
-        installation.loop.wake()
 
     def _put_away(self, key: Key, uid: str) -> None:
         """The resource is gone: nothing of it may go on running; its folder is kept unless it asked otherwise."""
@@ -290,7 +290,7 @@ class WorkflowHandler:
         if row.finished_at is None:
             if row.cancelled_at is None:
                 installation.ledger.cancel_workflow(row.uid, "its PecanWorkflow was deleted")
-                installation.loop.wake()
+                installation.loop.cancel(row.workflow_id)
             counts = installation.ledger.counts([row.uid]).get(row.uid, RunCounts())
             if counts.open:
                 return False
