@@ -19,6 +19,7 @@ from pecan_operator.core.scaling import publish_window
 from pecan_operator.errors import OperatorError, Unavailable
 from pecan_operator.handlers.patrol import Cluster, Patrol, Served, Sight
 from pecan_operator.handlers.workqueue import Key
+from pecan_operator.messages import cancel_command
 from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
 EVENT_BATCH = 1000
@@ -240,8 +241,8 @@ class RunLoop:
             changes = decide_changes(rows, events)
             if changes:
                 touched = self._ledger.write_runs(cursor, changes)
-        for workflow_id in _unwanted(rows, events):
-            self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+        for workflow_id, generation in _unwanted(rows, events):
+            self._broker.control(cancel_command(workflow_id, generation))
         with self._lock:
             followers = [self._followed[uid] for uid in touched if uid in self._followed]
         for key in followers:
@@ -321,8 +322,8 @@ class RunLoop:
         return bool(result.confirmed)
 
     def _control(self) -> None:
-        for workflow_id in self._ledger.cancelling():
-            self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+        for workflow_id, generation in self._ledger.cancelling():
+            self._broker.control(cancel_command(workflow_id, generation))
 
     def _go_round(self) -> None:
         with self._lock:
@@ -347,10 +348,13 @@ class RunLoop:
             self._wake.set()
 
 
-def _unwanted(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> set[int]:
-    """Cancelled workflows of which a worker has begun a run: its message was on its way when the workflow was cancelled."""
+def _unwanted(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> set[tuple[int, int]]:
+    """Cancelled workflows (id, retry generation) of which a worker has begun a run: its message was on its way when the
+    workflow was cancelled."""
     begun = {event.key for event in events if event.kind is EventKind.STARTED}
-    return {key.workflow_id for key, row in rows.items() if row.workflow_cancelled and key in begun}
+    return {
+        (key.workflow_id, row.retry_generation) for key, row in rows.items() if row.workflow_cancelled and key in begun
+    }
 
 
 def _work(counts: Mapping[str, QueueCounts], ready: Mapping[str, int | None], queue: str) -> int:

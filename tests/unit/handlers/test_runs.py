@@ -333,7 +333,7 @@ def test_a_run_of_a_cancelled_workflow_that_begins_is_called_back_at_once() -> N
     bench.ledger.cancel_workflow("a", "why")
     bench.say("started", 0)
     bench.step()
-    assert {"command": "cancel", "workflow": "99000000001"} in bench.broker.controls
+    assert {"command": "cancel", "workflow": "99000000001", "generation": 0} in bench.broker.controls
     assert bench.states() == [CANCELLED]
 
 
@@ -538,7 +538,7 @@ def test_a_cancelled_workflow_is_left_to_its_workers_where_there_are_some() -> N
     assert bench.states() == [QUEUED] * 4
     cancels = bench.commands("cancel")
     assert len(cancels) == 8
-    assert set(map(str, cancels)) == {str({"command": "cancel", "workflow": "99000000001"})}
+    assert set(map(str, cancels)) == {str({"command": "cancel", "workflow": "99000000001", "generation": 0})}
     for number in range(4):
         bench.say("finished", number, state="cancelled")
     bench.step(seconds=1.0)
