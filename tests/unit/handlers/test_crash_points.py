@@ -119,10 +119,14 @@ def end_of(world: World) -> dict[str, Any]:
     }
 
 
-def interrupted(story: Callable[[World], None], step: int, **given: Any) -> Iterator[tuple[World, str]]:
-    """The story with each call failing, in one way or another; every `step`-th call only, where that is said already."""
+def interrupted(
+    story: Callable[[World], None], step: int, since: str | None = None, **given: Any
+) -> Iterator[tuple[World, str]]:
+    """The story with each call failing, in one way or another; every `step`-th call only, where that is said already,
+    and only from a little before the first call `since` on, where other stories begin in the same way."""
     live(story, calm := World(**given))
-    for number, at in enumerate(range(1, calm.faults.count + 1, step)):
+    first = 1 if since is None else calm.faults.calls.index(since) - 10
+    for number, at in enumerate(range(first, calm.faults.count + 1, step)):
         error, after = FAILURES[number % len(FAILURES)]
         world = World(**given)
         world.faults.arm(at, error, after)
@@ -152,7 +156,7 @@ def test_a_workflow_that_is_retried() -> None:
         ("99000000100", 1), ("99000000100", 2), ("99000000101", 1), ("99000000101", 2),
     ]  # fmt: skip
     assert expected["ledger"][0] == ("99000000100", "failed", 2)
-    for world, where in interrupted(retried, step=4, runs=2, outcome=some_runs_fail):
+    for world, where in interrupted(retried, 2, "FakeLedger.retry_workflow", runs=2, outcome=some_runs_fail):
         assert end_of(world) == expected, where
 
 
