@@ -206,6 +206,7 @@ class Message:
     workflow: str | None = None
     run: str | None = None
     attempt: int = 0
+    generation: int = 0
     redelivered: bool = False
     problem: str | None = None
 
@@ -229,7 +230,10 @@ def parse_message(body: bytes, headers: Mapping[str, Any] | None, redelivered: b
         attempt = headers.get("attempt")
         if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
             return replace(message, problem="header attempt must be a whole number of at least 1")
-        message = replace(message, attempt=attempt)
+        generation = headers.get("generation", 0)
+        if isinstance(generation, bool) or not isinstance(generation, int) or generation < 0:
+            return replace(message, problem="header generation must be a whole number of at least 0")
+        message = replace(message, attempt=attempt, generation=generation)
 
     try:
         content = json.loads(body.decode("utf-8"))
@@ -948,7 +952,7 @@ class Worker:
         self._running: Running | None = None
         self._waiting: set[Delivery] = set()
         self._serving: set[asyncio.Task[None]] = set()
-        self._cancelled: dict[str, None] = {}
+        self._cancelled: dict[str, int] = {}
 
     async def run(self) -> None:
         """Serves the queue until SIGTERM or SIGINT; further ones change nothing."""
@@ -1040,7 +1044,8 @@ class Worker:
         `report`; ignores anything else."""
         command = parse_object(body) or {}
         if command.get("command") == "cancel" and isinstance(command.get("workflow"), str):
-            self._cancel(command["workflow"])
+            generation = command.get("generation")
+            self._cancel(command["workflow"], generation if isinstance(generation, int) else 0)
         elif command.get("command") == "release" and command.get("queue") in (None, self._queue):
             self._release()
         elif command.get("command") == "report":
@@ -1057,12 +1062,16 @@ class Worker:
         elif self._session is not None and self._session.is_subscribed and not self._serving:
             self._session.publish_event(self._event("ready"))
 
-    def _cancel(self, workflow: str) -> None:
-        self._cancelled[workflow] = None
+    def _cancel(self, workflow: str, generation: int) -> None:
+        """Runs that are published after a retry, in a later generation, are not meant."""
+        self._cancelled[workflow] = max(generation, self._cancelled.get(workflow, 0))
         while len(self._cancelled) > CANCELLED_KEPT:
             del self._cancelled[next(iter(self._cancelled))]
-        if self._running is not None and self._running.attempt.message.workflow == workflow:
+        if self._running is not None and self._is_cancelled(self._running.attempt.message):
             self._stop(self._running.attempt, "cancelled")
+
+    def _is_cancelled(self, message: Message) -> bool:
+        return message.workflow is not None and self._cancelled.get(message.workflow, -1) >= message.generation
 
     def _retire(self) -> None:
         """An idle worker takes nothing more and says so, for its pod is to be ended; a busy one goes on."""
@@ -1162,13 +1171,13 @@ class Worker:
             if isinstance(found, Outcome):
                 return found
             if found is Look.CLAIMED:
-                if not delivery.is_wanted or message.workflow in self._cancelled:
+                if not delivery.is_wanted or self._is_cancelled(message):
                     await in_thread(attempt.claim.release)
                     delivery.check()
                     return CANCELLED
                 return None
             if found is Look.MISSING:
-                if message.workflow in self._cancelled:
+                if self._is_cancelled(message):
                     return CANCELLED
                 if now - began >= settings.folder_seconds:
                     return Outcome("failed", reason=shorten(f"folder {message.folder} is not there"))

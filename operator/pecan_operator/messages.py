@@ -28,7 +28,13 @@ def run_headers(message: RunMessage) -> dict[str, Any]:
         "attempt": message.attempt,
         "outdir": message.outdir,
         "expect": list(message.expect),
+        "generation": message.generation,
     }
+
+
+def cancel_command(workflow_id: int, generation: int) -> dict[str, Any]:
+    """What tells workers to end the runs of a workflow that were published in this retry generation or before."""
+    return {"command": "cancel", "workflow": str(workflow_id), "generation": generation}
 
 
 def is_own(headers: Mapping[str, Any] | None) -> bool:

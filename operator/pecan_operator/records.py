@@ -60,7 +60,10 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run in the ledger, with what a decision about it needs of its workflow."""
+    """A run in the ledger, with what a decision about it needs of its workflow.
+
+    `attempts_before` are those before the latest retry of the workflow: they do not count for `max_attempts`.
+    """
 
     key: RunKey
     workflow_uid: str
@@ -74,6 +77,8 @@ class RunRow:
     workflow_cancelled: bool
     worker: str | None = None
     started_at: datetime | None = None
+    attempts_before: int = 0
+    retry_generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ class WorkflowRequest:
 
 @dataclass(frozen=True)
 class WorkflowRow:
-    """A workflow in the ledger. `outcome` is set together with `finished_at`."""
+    """A workflow in the ledger. `outcome` is set together with `finished_at`; `retry_generation` is the latest
+    spec.retryGeneration that was carried out."""
 
     workflow_id: int
     uid: str
@@ -167,6 +173,7 @@ class WorkflowRow:
     outcome: Outcome | None
     message: str | None
     results: Mapping[str, Any]
+    retry_generation: int
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,7 @@ class QueueCounts:
 
 @dataclass(frozen=True)
 class RunMessage:
-    """One attempt of a run on its way to a model queue."""
+    """One attempt of a run on its way to a model queue; `generation` is its workflow's retry_generation."""
 
     key: RunKey
     attempt: int
@@ -201,6 +208,7 @@ class RunMessage:
     folder: str
     outdir: str
     expect: tuple[str, ...]
+    generation: int = 0
 
     @property
     def message_id(self) -> str:

@@ -33,6 +33,22 @@ def test_cancel_stops_the_job_and_answers_the_rest(model: Any) -> None:
     assert model.finished(other)["state"] == "succeeded"
 
 
+def test_what_is_published_after_a_retry_runs_although_its_workflow_was_cancelled_before(model: Any) -> None:
+    stopped, anew = (model.run(job, run=run) for job, run in ((WAIT, "1"), ("true", "2")))
+    model.worker()
+    model.publish(stopped, generation=1)
+    model.wait_for("started")
+    model.control(command="cancel", workflow="7", generation=0)
+    model.control(command="cancel", workflow="7", generation=1)
+    assert model.finished(stopped)["state"] == "cancelled"
+    (stopped / "go").touch()
+    model.publish(stopped, attempt=2, generation=2)
+    model.publish(anew, generation=2)
+    assert model.finished(anew)["state"] == "succeeded"
+    assert model.finished(stopped, attempt=2)["state"] == "succeeded"
+    assert (starts(stopped), starts(anew)) == (2, 1)
+
+
 def test_cancel_kills_a_job_that_does_not_listen(model: Any) -> None:
     folder = model.run("trap '' TERM\ntouch ready\nwhile :; do sleep 0.1; done")
     model.worker()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pecan_operator.errors import Unavailable, UserError
-from pecan_operator.records import FailedRun, RunChange, RunCounts, RunKey, RunPlan, RunState
+from pecan_operator.records import FailedRun, Outcome, RunChange, RunCounts, RunKey, RunPlan, RunState
 
 pytestmark = pytest.mark.database
 
@@ -189,13 +189,28 @@ def test_everything_at_once_never_deadlocks(ledger, request_for, plans, ledger_d
             random.shuffle(rows)
             ledger.write_runs(cursor, [RunChange(row.key, RunState.PLANNED, row.attempt) for row in rows])
 
+    def retry():
+        generation = ledger.read_workflow("c").retry_generation + 1
+        ledger.cancel_workflow("c", "x")
+        ledger.close_cancelled("c")
+        ledger.retry_workflow("c", generation)
+
     def publish():
         messages = [m for row in workflows for m in ledger.take_planned(row.workflow_id, row.queue, 30)]
         random.shuffle(messages)
         ledger.mark_queued(messages)
 
-    works = [record, record, publish, publish, ledger.requeue_queued, lambda: ledger.cancel_workflow("b", "x"),
-             lambda: ledger.close_cancelled("b")]  # fmt: skip
+    works = [
+        record,
+        record,
+        publish,
+        publish,
+        ledger.requeue_queued,
+        lambda: ledger.cancel_workflow("b", "x"),
+        lambda: ledger.close_cancelled("b"),
+        retry,
+        lambda: ledger.finish_workflow("c", Outcome.FAILED, "x"),
+    ]
     threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
     for thread in threads:
         thread.start()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 
 import pytest
 
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.errors import UserError
-from pecan_operator.records import Outcome, RunCounts, RunKey, RunState
+from pecan_operator.records import Outcome, RunChange, RunCounts, RunKey, RunState
 
 pytestmark = pytest.mark.database
 
@@ -135,7 +137,7 @@ def test_cancel_ends_what_was_not_published(ledger, request_for, plans, write):
     assert ledger.read_workflow("a") == first
     assert first.cancel_reason == "asked for"
     assert ledger.counts(["a"]) == {"a": RunCounts(queued=1, running=1, cancelled=3)}
-    assert ledger.cancelling() == [row.workflow_id]
+    assert ledger.cancelling() == [(row.workflow_id, 0)]
     assert ledger.backlogs(row.queue) == []
     assert ledger.close_cancelled("a") == 2
     assert ledger.close_cancelled("a") == 0
@@ -155,6 +157,131 @@ def test_a_finished_workflow_is_not_cancelled(ledger, request_for):
     ledger.finish_workflow("a", Outcome.SUCCEEDED, None)
     ledger.cancel_workflow("a", "too late")
     assert ledger.read_workflow("a").cancelled_at is None
+
+
+class Ended:
+    """A workflow `a` of five runs that has ended: 0 and 1 succeeded, 2 failed in its attempt 3, 3 and 4 as given."""
+
+    def __init__(self, ledger, row, plans, write, runs, others=RunState.SUCCEEDED):
+        self.ledger, self.row = ledger, row
+        planned = [replace(plan, bety_run_id=run) for plan, run in zip(plans(row, 5), runs, strict=True)]
+        ledger.register_runs(row.workflow_id, planned)
+        states = [RunState.SUCCEEDED, RunState.SUCCEEDED, RunState.FAILED, others, others]
+        for number, state in enumerate(states):
+            write(self.key(number), state, 3, exit_code=int(state is RunState.FAILED))
+
+    def key(self, number):
+        return RunKey(self.row.workflow_id, str(number))
+
+    def states(self):
+        return [(state, attempt) for _, state, attempt, *_ in self.ledger.run_states(self.row.workflow_id)]
+
+
+@pytest.fixture
+def ended(ledger, request_for, plans, write, bety_run):
+    row = ledger.accept_workflow(request_for("a"))
+    made = Ended(ledger, row, plans, write, [None, None, bety_run(row), None, None])
+    ledger.report_analysis(row.workflow_id, {"used": 4})
+    ledger.finish_workflow("a", Outcome.SUCCEEDED, "4 of 5")
+    return made
+
+
+def attempts_before(ledger_database):
+    with ledger_database.transaction() as cursor:
+        cursor.execute("SELECT attempts_before FROM pecan_operator.run ORDER BY position")
+        return [before for (before,) in cursor]
+
+
+def bety_ends(ledger_database):
+    """finished_at of BETY's workflows and of its one run."""
+    with ledger_database.transaction() as cursor:
+        cursor.execute(
+            "SELECT workflows.finished_at, runs.finished_at FROM pecan_operator.run AS run"
+            " JOIN public.runs ON runs.id = bety_run_id JOIN public.workflows ON workflows.id = workflow_id"
+        )
+        return cursor.fetchone()
+
+
+def test_a_retry_plans_failed_runs_again_and_takes_the_workflow_up(ledger, ledger_database, ended):
+    assert None not in bety_ends(ledger_database)
+    assert ledger.retry_workflow("a", 1) == 1
+    assert ended.states() == [(RunState.SUCCEEDED, 3)] * 2 + [(RunState.PLANNED, 4)] + [(RunState.SUCCEEDED, 3)] * 2
+    assert attempts_before(ledger_database) == [0, 0, 3, 0, 0]
+    row = ledger.read_workflow("a")
+    assert (row.retry_generation, row.results) == (1, {})
+    assert (row.finished_at, row.outcome, row.message, row.analysed_at) == (None,) * 4
+    assert bety_ends(ledger_database) == (None, None)
+    assert ledger.counts(["a"])["a"] == RunCounts(planned=1, succeeded=4)
+    [message] = ledger.take_planned(row.workflow_id, row.queue, 9)
+    assert (message.key.run_id, message.attempt, message.generation) == ("2", 4, 1)
+    with ledger_database.transaction() as cursor:
+        locked = ledger.lock_runs(cursor, [ended.key(2)])[ended.key(2)]
+    assert (locked.attempt, locked.attempts_before, locked.retry_generation) == (4, 3, 1)
+
+
+def test_a_retry_happens_once(ledger, ended):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(ledger.retry_workflow("a", 1))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results, key=str) == [1, None, None, None]
+    assert ended.states()[2] == (RunState.PLANNED, 4)
+    assert ledger.retry_workflow("a", 0) is None
+    assert ledger.retry_workflow("a", 2) == 0
+    assert ledger.read_workflow("a").retry_generation == 2
+
+
+def test_a_retry_of_what_was_stopped_takes_cancelled_runs_too(ledger, request_for, plans, write, ledger_database):
+    row = ledger.accept_workflow(request_for("a", stop_on_error=True))
+    made = Ended(ledger, row, plans, write, [None] * 5, others=RunState.CANCELLED)
+    ledger.cancel_workflow("a", "a run failed")
+    assert ledger.retry_workflow("a", 1) is None
+    ledger.finish_workflow("a", Outcome.FAILED, "a run failed")
+    assert ledger.retry_workflow("a", 1) == 3
+    assert made.states() == [(RunState.SUCCEEDED, 3)] * 2 + [(RunState.PLANNED, 4)] * 3
+    row = ledger.read_workflow("a")
+    assert (row.cancelled_at, row.cancel_reason, row.finished_at) == (None, None, None)
+    assert ledger.queue_counts([row.queue])[row.queue].publishable == 3
+
+
+def test_a_retry_of_a_cancelled_workflow_changes_nothing(ledger, request_for, plans, write):
+    row = ledger.accept_workflow(request_for("a"))
+    made = Ended(ledger, row, plans, write, [None] * 5, others=RunState.CANCELLED)
+    ledger.cancel_workflow("a", "asked for")
+    ledger.finish_workflow("a", Outcome.CANCELLED, "asked for")
+    before = (ledger.read_workflow("a"), made.states())
+    assert ledger.retry_workflow("a", 1) is None
+    assert (ledger.read_workflow("a"), made.states()) == before
+
+
+@pytest.mark.parametrize(("outcome", "again"), [(Outcome.FAILED, True), (Outcome.SUCCEEDED, False)])
+def test_a_retry_without_failed_runs_takes_up_what_had_failed(ledger, ledger_database, request_for, outcome, again):
+    row = ledger.accept_workflow(request_for("a"))
+    ledger.finish_workflow("a", outcome, "the analysis")
+    assert ledger.retry_workflow("a", 1) == 0
+    assert (ledger.read_workflow("a").finished_at is None) is again
+    assert (bety_row(ledger_database, row.workflow_id)["finished_at"] is None) is again
+
+
+def test_a_retry_of_an_unknown_workflow(ledger):
+    assert ledger.retry_workflow("a", 1) is None
+
+
+def test_a_retry_waits_for_a_decision_under_way_and_takes_its_run_along(ledger, ended, write, ledger_database):
+    write(ended.key(4), RunState.RUNNING, 3)
+    results = []
+    retry = threading.Thread(target=lambda: results.append(ledger.retry_workflow("a", 1)))
+    with ledger_database.transaction() as cursor:
+        ledger.lock_runs(cursor, [ended.key(4)])
+        retry.start()
+        time.sleep(0.1)
+        assert retry.is_alive()
+        ledger.write_runs(cursor, [RunChange(ended.key(4), RunState.FAILED, 3)])
+    retry.join(5)
+    assert results == [2]
+    assert [state for state, _ in ended.states()].count(RunState.PLANNED) == 2
 
 
 def test_results(ledger, request_for):

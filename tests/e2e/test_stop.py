@@ -79,6 +79,53 @@ def test_failing_runs_are_tried_again_and_given_up(site: Site) -> None:
     assert len(begun) < len(runs)
 
 
+def test_failed_runs_are_run_again_when_they_are_asked_to(site: Site) -> None:
+    """Of a workflow that succeeded without them; of one that stopped on an error, with those it called back; and none
+    of one that was cancelled."""
+    failing = {"picked_exit_code": 65, "picked_attempts": 1}
+    site.apply(journal_workflow("retried", 6, {**failing, "picked_every": 3}, retry={"maxAttempts": 1}))
+    site.apply(journal_workflow("resumed", 8, {**failing, "picked_every": 2, "sleep_seconds": 4}, stopOnError=True))
+    site.apply(journal_workflow("called-off", 2, {}, cancel=True))
+    names = ("retried", "resumed", "called-off")
+    assert [site.wait_finished(name)["phase"] for name in names] == ["Succeeded", "Failed", "Cancelled"]
+    first = check_counts(site, "retried")
+    assert states(site.runs(first["workflowId"])) == {"succeeded": 4, "failed": 2}
+    assert first["results"]["used"] == 4
+    stopped = check_counts(site, "resumed")
+    assert stopped["runs"]["cancelled"] >= 1
+
+    for name in names:
+        site.patch("PecanWorkflow", name, retryGeneration=1)
+    for name, reason in zip(names, ("Retried", "Retried", "WorkflowCancelled"), strict=True):
+        seconds = wait(
+            lambda: site.condition(name, "Retried")["reason"] == reason,  # noqa: B023
+            30,
+            lambda: site.status(name),  # noqa: B023
+        )
+        print(f"MEASURED {name}: {reason} after {seconds:.1f} s")
+    assert site.status("called-off")["phase"] == "Cancelled"
+    for name in ("retried", "resumed"):
+        assert site.wait_finished(name)["phase"] == "Succeeded"
+        assert site.condition(name, "AllRunsSucceeded")["status"] == "True"
+
+    again = check_counts(site, "retried")
+    runs, executions = site.runs(again["workflowId"]), site.journal(again["workflowId"])
+    assert check_converged(runs, executions, "two failed runs run again") == 2
+    assert {run.member: run.attempt for run in runs} == {1: 1, 2: 1, 3: 2, 4: 1, 5: 1, 6: 2}
+    assert again["results"]["used"] == 6
+    assert again["finishedAt"] > first["finishedAt"]
+    members = site.sh(f"cat {again['folder']}/ensemble.members.*.csv")
+    assert members.count(",yes,") == 6
+
+    resumed = check_counts(site, "resumed")
+    runs, executions = site.runs(resumed["workflowId"]), site.journal(resumed["workflowId"])
+    check_converged(runs, executions, "stopped on an error and run again")
+    done = {execution.run: execution.attempt for execution in executions if execution.exit_code == 0}
+    assert {run.run_id: run.attempt for run in runs} == done
+    assert max(run.attempt for run in runs) == 2
+    site.wait_no_messages()
+
+
 def test_cancel_stops_what_runs_and_starts_nothing_more(site: Site) -> None:
     site.apply(journal_workflow("cancelled", 12, {"sleep_seconds": 60}))
     workflow_id = site.workflow_id("cancelled")

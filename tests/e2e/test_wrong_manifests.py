@@ -169,6 +169,7 @@ def test_what_may_change_in_a_workflow_can_be_changed(cluster: Cluster) -> None:
         "priority": 5,
         "maxParallel": 10,
         "retry": {"maxAttempts": 2},
+        "retryGeneration": 3,
         "folderPolicy": "Delete",
         "deadlineSeconds": 3600,
     }

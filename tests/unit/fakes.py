@@ -248,6 +248,7 @@ class Run:
     last_error: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    attempts_before: int = 0
 
 
 class FakeLedger:
@@ -277,6 +278,7 @@ class FakeLedger:
                     "folder": f"/data/workflows/PEcAn_{workflow_id}",
                     "accepted_at": self.now(),
                     "results": {},
+                    "retry_generation": 0,
                 }
             )
         return self.workflows[request.uid]
@@ -315,6 +317,23 @@ class FakeLedger:
             return False
         self._change(uid, finished_at=self.now(), outcome=outcome, message=message)
         return True
+
+    @faulty
+    def retry_workflow(self, uid: str, generation: int) -> int | None:
+        row = self.workflows[uid]
+        stopping = row.cancelled_at is not None and row.finished_at is None
+        if row.retry_generation >= generation or row.outcome is Outcome.CANCELLED or stopping:
+            return None
+        again = [run for run in self._of(uid).values() if run.state in (RunState.FAILED, RunState.CANCELLED)]
+        for run in again:
+            run.state, run.attempts_before, run.attempt, run.finished_at = (
+                RunState.PLANNED, run.attempt, run.attempt + 1, None,
+            )  # fmt: skip
+        self._change(uid, retry_generation=generation)
+        if again or row.outcome is Outcome.FAILED:
+            cleared = ("analysed_at", "cancelled_at", "cancel_reason", "finished_at", "outcome", "message")
+            self._change(uid, results={}, **dict.fromkeys(cleared))
+        return len(again)
 
     @faulty
     def counts(self, uids: Sequence[str]) -> dict[str, RunCounts]:
@@ -361,8 +380,11 @@ class FakeLedger:
     def take_planned(self, workflow_id: int, queue: str, limit: int) -> list[RunMessage]:
         if workflow_id not in {row.workflow_id for row in self._publishable()}:
             return []
+        (generation,) = (row.retry_generation for row in self.workflows.values() if row.workflow_id == workflow_id)
         planned = [
-            RunMessage(key, run.attempt, run.queue, run.plan.folder, run.plan.outdir, tuple(run.plan.expect))
+            RunMessage(
+                key, run.attempt, run.queue, run.plan.folder, run.plan.outdir, tuple(run.plan.expect), generation
+            )
             for key, run in self.runs.items()
             if key.workflow_id == workflow_id and run.queue == queue and run.state is RunState.PLANNED
         ]
@@ -420,9 +442,9 @@ class FakeLedger:
         return len(back)
 
     @faulty
-    def cancelling(self) -> list[int]:
+    def cancelling(self) -> list[tuple[int, int]]:
         return [
-            row.workflow_id
+            (row.workflow_id, row.retry_generation)
             for row in self.workflows.values()
             if row.cancelled_at is not None and row.finished_at is None and self.run_counts(row.uid).open
         ]
@@ -457,7 +479,8 @@ class FakeLedger:
         (workflow,) = (row for row in self.workflows.values() if row.workflow_id == key.workflow_id)
         return RunRow(
             key, workflow.uid, run.queue, run.plan.folder, run.plan.outdir, tuple(run.plan.expect), run.state, run.attempt,
-            workflow.max_attempts, workflow.cancelled_at is not None, run.worker, run.started_at,
+            workflow.max_attempts, workflow.cancelled_at is not None, run.worker, run.started_at, run.attempts_before,
+            workflow.retry_generation,
         )  # fmt: skip
 
     def _change(self, uid: str, **given: Any) -> None:
@@ -645,12 +668,19 @@ CONNECTIONS = Connections(
 
 @dataclass
 class FakeWorker:
-    """A worker pod's process: takes a message, says `started`, ends it a turn later, takes the next."""
+    """A worker pod's process: takes a message, says `started`, ends it a turn later, takes the next.
+
+    `cancelled` are the workflows it was told to cancel, with the latest retry generation that this was about.
+    """
 
     pod: str
     queue: str
     message: RunMessage | None = None
     paused_until: float | None = None
+    cancelled: dict[int, int] = field(default_factory=dict)
+
+    def unwanted(self, message: RunMessage) -> bool:
+        return self.cancelled.get(message.key.workflow_id, -1) >= message.generation
 
 
 @dataclass
@@ -895,13 +925,14 @@ class World:
                     self._finish(worker, "released", None)
                     self.broker.queues[worker.queue].appendleft(message)
                 elif command["command"] == "cancel":
-                    if worker.message and str(worker.message.key.workflow_id) == command["workflow"]:
+                    worker.cancelled[int(command["workflow"])] = command["generation"]
+                    if worker.message and worker.unwanted(worker.message):
                         self._finish(worker, "cancelled", None)
-                    self._answer_cancelled(worker, command["workflow"])
+                    self._answer_cancelled(worker)
 
-    def _answer_cancelled(self, worker: FakeWorker, workflow: str) -> None:
+    def _answer_cancelled(self, worker: FakeWorker) -> None:
         queue = self.broker.queues.get(worker.queue, deque())
-        for message in [message for message in queue if str(message.key.workflow_id) == workflow]:
+        for message in [message for message in queue if worker.unwanted(message)]:
             queue.remove(message)
             worker.message = message
             self._finish(worker, "cancelled", None)
@@ -916,6 +947,7 @@ class World:
             if worker.paused_until is not None and worker.paused_until <= self.seconds:
                 worker.paused_until = None
                 self._say(worker, EventKind.READY)
+            self._answer_cancelled(worker)
             if queue and worker.paused_until is None:
                 worker.message = queue.popleft()
                 self._say(worker, EventKind.STARTED)

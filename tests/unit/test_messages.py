@@ -87,7 +87,7 @@ def test_nonsense_never_raises_anything_else(body: bytes) -> None:
 
 
 def test_the_body_is_what_pecans_own_workers_take() -> None:
-    message = RunMessage(RunKey(7, "1"), 3, "SIPNET_git", "/data/run/1", "/data/out/1", ("2001.nc",))
+    message = RunMessage(RunKey(7, "1"), 3, "SIPNET_git", "/data/run/1", "/data/out/1", ("2001.nc",), generation=4)
     assert json.loads(run_body(message)) == {"folder": "/data/run/1"}
     assert run_headers(message) == {
         "workflow": "7",
@@ -95,6 +95,7 @@ def test_the_body_is_what_pecans_own_workers_take() -> None:
         "attempt": 3,
         "outdir": "/data/out/1",
         "expect": ["2001.nc"],
+        "generation": 4,
     }
 
 

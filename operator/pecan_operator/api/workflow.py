@@ -240,7 +240,7 @@ class WorkflowSpec(
     ),
 ):
     """The runs, what to do with their results, and how to go about it. Only suspend, cancel, priority, maxParallel,
-    retry, folderPolicy and deadlineSeconds can be changed later."""
+    retry, retryGeneration, folderPolicy and deadlineSeconds can be changed later."""
 
     model_ref: Annotated[ObjectRef, Fixed]
     """The PecanModel of this namespace to run."""
@@ -271,6 +271,22 @@ class WorkflowSpec(
     """Most runs that are queued or running at a time; left out, no limit."""
     retry: Retry = Retry()
     """What becomes of failing runs."""
+    retry_generation: Annotated[
+        int,
+        Field(ge=0, le=1_000_000),
+        Extra(
+            rules(
+                rule(
+                    "self >= oldSelf",
+                    "may only grow: each larger number runs the failed runs again",
+                    reason="FieldValueForbidden",
+                )
+            )
+        ),
+    ] = 0
+    """A larger number than before runs the failed runs again, each with all its attempts; a workflow that has ended is
+    taken up for it and analysed again. May only grow. A cancelled workflow, or one whose deadline is over, stays as it
+    is."""
     deadline_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = None
     """Seconds after which a workflow that has not ended is cancelled and counted as failed; left out, never."""
     suspend: bool = False
@@ -349,7 +365,7 @@ class WorkflowStatus(Status):
     results: Annotated[dict[str, Any], Extra({"x-kubernetes-preserve-unknown-fields": True})] | None = None
     """Headline numbers of the analysis, as the executor reports them."""
     conditions: Conditions = ()
-    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed and ModelReady."""
+    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed, Retried and ModelReady."""
 
 
 class PecanWorkflow(Resource):

@@ -19,6 +19,7 @@ SETTINGS_FOLDER = "/etc/pecan"
 JOB_DEADLINE_SECONDS = 6 * 3600
 JOB_TTL_SECONDS = 3600
 JOB_RETRIES = 3
+GENERATION = f"{labels.GROUP}/retry-generation"
 RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
 
 
@@ -93,7 +94,7 @@ def prepare_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: Workflow
     # The step `folder` puts pecan.xml beside the data; all later ones read it there.
     containers[0]["volumeMounts"].append({"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True})
     volumes = [{"name": "settings", "configMap": {"name": child(workflow.name, "settings")}}]
-    return _job(workflow, owner, site, "prepare", containers, volumes)
+    return _job(workflow, owner, row, site, "prepare", containers, volumes)
 
 
 def analyse_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site) -> Manifest:
@@ -104,7 +105,15 @@ def analyse_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: Workflow
         ("report", "report", site.ledger_secret),
     ]
     containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
-    return _job(workflow, owner, site, "analyse", containers, [])
+    return _job(workflow, owner, row, site, "analyse", containers, [])
+
+
+def is_current(job: Mapping[str, Any], uid: str, retry_generation: int) -> bool:
+    """Whether a Job is of this very PecanWorkflow, and was made since its latest retry."""
+    metadata = job["metadata"]
+    made_for = (metadata.get("annotations") or {}).get(GENERATION, "0")
+    owners = metadata.get("ownerReferences") or []
+    return made_for == str(retry_generation) and any(owner.get("uid") == uid for owner in owners)
 
 
 def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
@@ -125,6 +134,7 @@ def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
 def _job(
     workflow: PecanWorkflow,
     owner: Mapping[str, Any],
+    row: WorkflowRow,
     site: Site,
     component: str,
     containers: Sequence[Manifest],
@@ -133,7 +143,10 @@ def _job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(workflow.name, workflow.namespace, component, owner),
+        "metadata": {
+            **_metadata(workflow.name, workflow.namespace, component, owner),
+            "annotations": {GENERATION: str(row.retry_generation)},
+        },
         "spec": _job_spec(workflow.name, component, containers, site, volumes),
     }
 

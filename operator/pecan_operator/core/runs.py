@@ -1,7 +1,7 @@
 """What an event makes of a run: the state machine of the ledger.
 
 planned -> queued (published, confirmed) -> running -> succeeded | failed | cancelled; a failed or lost attempt goes back to
-planned with the next attempt until `max_attempts`.
+planned with the next attempt until `max_attempts`. Only a retry of the workflow takes up what is final.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def decide_change(row: RunRow, event: WorkerEvent) -> RunChange | None:
         return _released(row, event)
     if row.workflow_cancelled or event.state == "cancelled":
         return _final(row, event, RunState.CANCELLED)
-    if event.state == "refused" or event.exit_code == EXIT_BAD_DATA or row.attempt >= row.max_attempts:
+    tried = row.attempt - row.attempts_before
+    if event.state == "refused" or event.exit_code == EXIT_BAD_DATA or tried >= row.max_attempts:
         return _final(row, event, RunState.FAILED)
     return RunChange(
         key=row.key,

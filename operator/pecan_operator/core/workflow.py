@@ -19,6 +19,7 @@ class Step(StrEnum):
     RUN = "run"
     ANALYSE = "analyse"
     CANCEL = "cancel"
+    RETRY = "retry"
     FINISH = "finish"
     NOTHING = "nothing"
 
@@ -44,12 +45,13 @@ class JobView:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a workflow. `cancel` is the user's wish; times are UTC."""
+    """What is known of a workflow. `cancel` and `retry_generation` are the user's wish; times are UTC."""
 
     row: WorkflowRow
     counts: RunCounts
     cancel: bool
     suspend: bool
+    retry_generation: int
     deadline_seconds: int | None
     prepare: JobView
     analyse: JobView
@@ -75,6 +77,8 @@ def queued(places: int) -> JobView:
 CANCELLED_BY_USER = "cancelled by spec.cancel"
 STOPPED_ON_ERROR = "a run failed and stopOnError is true"
 DEADLINE = "deadlineSeconds is over"
+RETRIED = "Retried"
+RETRY_WAITS = "Waiting"
 
 
 def is_over(obj: Mapping[str, Any]) -> bool:
@@ -86,6 +90,7 @@ def is_over(obj: Mapping[str, Any]) -> bool:
         and status.get("observedGeneration") == obj["metadata"].get("generation")
         and status.get("phase") == ready.get("reason")
         and status.get("phase") in {outcome.value for outcome in Outcome}
+        and (not obj.get("spec", {}).get("retryGeneration") or is_retry_settled(find(status, RETRIED)))
     )
 
 
@@ -109,8 +114,10 @@ def slim(obj: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def decide_plan(facts: Facts) -> Plan:
-    """The one next step of a workflow. Called again after every step; ends at FINISH, then NOTHING for ever."""
+    """The one next step of a workflow. Called again after every step; ends at FINISH, then NOTHING until a RETRY."""
     row, counts = facts.row, facts.counts
+    if _is_retry_asked(facts) and _retry_hindrance(facts) is None:
+        return Plan(Step.RETRY)
     if row.finished_at is not None:
         return Plan(Step.NOTHING)
     if row.cancelled_at is None:
@@ -136,12 +143,33 @@ def decide_plan(facts: Facts) -> Plan:
     return Plan(Step.FINISH, Outcome.SUCCEEDED, f"{counts.succeeded} of {counts.total} runs succeeded")
 
 
+def _is_retry_asked(facts: Facts) -> bool:
+    """Whether spec.retryGeneration has been raised since the latest retry."""
+    return facts.retry_generation > facts.row.retry_generation
+
+
+def _retry_hindrance(facts: Facts) -> tuple[str, str] | None:
+    """Why the failed runs cannot be run again now: reason and sentence."""
+    row = facts.row
+    if facts.cancel or row.outcome is Outcome.CANCELLED:
+        return "WorkflowCancelled", "a cancelled workflow cannot be taken up again: make a new PecanWorkflow"
+    if _is_late(facts):
+        return "DeadlineOver", f"{DEADLINE} ({facts.deadline_seconds} s): raise it for the failed runs to be run again"
+    if row.cancelled_at is not None and row.finished_at is None:
+        return RETRY_WAITS, "waits until what still runs has been stopped"
+    return None
+
+
+def _is_late(facts: Facts) -> bool:
+    limit = facts.deadline_seconds
+    return limit is not None and facts.now > facts.row.accepted_at + timedelta(seconds=limit)
+
+
 def _cancel_reason(facts: Facts) -> str | None:
     if facts.cancel:
         return CANCELLED_BY_USER
-    limit = facts.deadline_seconds
-    if limit is not None and facts.now > facts.row.accepted_at + timedelta(seconds=limit):
-        return f"{DEADLINE} ({limit} s)"
+    if _is_late(facts):
+        return f"{DEADLINE} ({facts.deadline_seconds} s)"
     if facts.row.stop_on_error and facts.counts.failed:
         return STOPPED_ON_ERROR
     return None
@@ -178,6 +206,7 @@ def conditions(facts: Facts, failures: Sequence[FailedRun], model: Sequence[Cond
         _ready(facts, stages, failures, model),
         Condition("Accepted", True, "Accepted", f"workflow {facts.row.workflow_id}"),
         *stages,
+        *_retried(facts),
         *model,
     ]
 
@@ -252,6 +281,20 @@ def _all_succeeded(facts: Facts, failures: Sequence[FailedRun]) -> Condition:
     if counts.open:
         return Condition("AllRunsSucceeded", None, "Running", said)
     return Condition("AllRunsSucceeded", True, "AllSucceeded", said)
+
+
+def _retried(facts: Facts) -> list[Condition]:
+    if facts.retry_generation == 0:
+        return []
+    if _is_retry_asked(facts):
+        reason, message = _retry_hindrance(facts) or (RETRY_WAITS, "the failed runs are about to be planned again")
+        return [Condition(RETRIED, False, reason, message)]
+    return [Condition(RETRIED, True, RETRIED, f"retryGeneration {facts.retry_generation} has been carried out")]
+
+
+def is_retry_settled(condition: Mapping[str, Any] | None) -> bool:
+    """Whether the condition Retried, as it is in a status, says that nothing comes of spec.retryGeneration any more."""
+    return condition is not None and condition["reason"] != RETRY_WAITS
 
 
 def _example(run: FailedRun) -> str:

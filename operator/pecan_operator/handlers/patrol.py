@@ -92,10 +92,13 @@ class Patrol:
         deserted = self._deserted(sight)
         for queue in deserted:
             self._broker.control({"command": "release", "queue": queue})
-        unserved = deserted | {queue for queue, model in sight.served.items() if model.suspended}
+        unserved = deserted
         if self._ledger.cancelling():
             unserved |= {queue for queue in sight.served if not sight.workers.get(queue)}
-        recalled = waiting & unserved
+        # The window would keep busy workers of a suspended model at work for as long again, and twice.
+        suspended = {queue for queue, model in sight.served.items() if model.suspended}
+        resting = {queue for queue, count in sight.counts.items() if count.queued and queue in suspended}
+        recalled = (waiting & unserved) | resting
         for queue in recalled:
             self._broker.recall(queue)
         silent = {
@@ -104,7 +107,7 @@ class Patrol:
             if not sight.ready.get(queue) and None not in sight.workers.get(queue, {}).values()
         }
         vanished = self._lasting("queues without messages", silent, STALLED_SECONDS)
-        back = [queue for queue in waiting if queue in recalled or queue in vanished]
+        back = [queue for queue in sight.counts if queue in recalled or queue in vanished]
         return bool(back and self._ledger.requeue_queued(back))
 
     def _deserted(self, sight: Sight) -> set[str]:

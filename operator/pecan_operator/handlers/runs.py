@@ -22,6 +22,7 @@ from pecan_operator.handlers.depths import Depths
 from pecan_operator.handlers.patrol import Cluster, Patrol, Served, Sight
 from pecan_operator.handlers.roster import Roster
 from pecan_operator.handlers.workqueue import Key
+from pecan_operator.messages import cancel_command
 from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
 EVENT_BATCH = 1000
@@ -127,9 +128,9 @@ class RunLoop:
         self._roster.end(worker, how)
         self._broker.control({"command": "gone", "worker": worker, "at": at, "reason": how})
 
-    def cancel(self, workflow_id: int) -> None:
+    def cancel(self, workflow_id: int, retry_generation: int) -> None:
         """Workers stop what they run of the workflow, and begin nothing more of it; said again until none is open."""
-        self._broker.control({"command": "cancel", "workflow": str(workflow_id)})
+        self._broker.control(cancel_command(workflow_id, retry_generation))
         self.wake()
 
     def release_all(self) -> None:
@@ -271,8 +272,8 @@ class RunLoop:
                 touched = self._ledger.write_runs(cursor, changes)
         for change in changes:
             metrics.RUNS.labels(self._namespace, rows[change.key].queue, change.state.value).inc()
-        for workflow_id in _unwanted(rows, events):
-            self.cancel(workflow_id)
+        for workflow_id, generation in _unwanted(rows, events):
+            self.cancel(workflow_id, generation)
         with self._lock:
             followers = [self._followed[uid] for uid in touched if uid in self._followed]
         for key in followers:
@@ -356,8 +357,8 @@ class RunLoop:
         return bool(result.confirmed)
 
     def _control(self) -> None:
-        for workflow_id in self._ledger.cancelling():
-            self.cancel(workflow_id)
+        for workflow_id, generation in self._ledger.cancelling():
+            self.cancel(workflow_id, generation)
 
     def _go_round(self) -> None:
         with self._lock:
@@ -377,10 +378,13 @@ class RunLoop:
             self._wake.set()
 
 
-def _unwanted(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> set[int]:
-    """Cancelled workflows of which a worker has begun a run: its message was on its way when the workflow was cancelled."""
+def _unwanted(rows: Mapping[RunKey, RunRow], events: Iterable[WorkerEvent]) -> set[tuple[int, int]]:
+    """Cancelled workflows (id, retry generation) of which a worker has begun a run: its message was on its way when the
+    workflow was cancelled."""
     begun = {event.key for event in events if event.kind is EventKind.STARTED}
-    return {key.workflow_id for key, row in rows.items() if row.workflow_cancelled and key in begun}
+    return {
+        (key.workflow_id, row.retry_generation) for key, row in rows.items() if row.workflow_cancelled and key in begun
+    }
 
 
 def _after_publishing(counts: Mapping[str, QueueCounts], queue: str, number: int) -> dict[str, QueueCounts]:

@@ -9,12 +9,23 @@ from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, pecanxml
+from pecan_operator.core import jobs, labels, pecanxml
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
 from pecan_operator.core.progress import Pace, Written, progress_wait, shape
 from pecan_operator.core.status import Condition, conditions, find, timestamp
-from pecan_operator.core.workflow import Facts, JobState, JobView, Plan, Step, decide_plan, is_over, phase, queued
+from pecan_operator.core.workflow import (
+    RETRIED,
+    Facts,
+    JobState,
+    JobView,
+    Plan,
+    Step,
+    decide_plan,
+    is_over,
+    phase,
+    queued,
+)
 from pecan_operator.core.workflow import conditions as workflow_conditions
 from pecan_operator.errors import NotYet, OperatorError
 from pecan_operator.handlers.context import Context, Object
@@ -27,6 +38,7 @@ KIND = "PecanWorkflow"
 LOOK_AGAIN_SECONDS = 120.0
 CANCELLING_SECONDS = 2.0
 CLEANING_SECONDS = 5.0
+JOBS = ("prepare", "analyse")
 
 
 @dataclass
@@ -140,11 +152,12 @@ class WorkflowHandler:
         failures = installation.ledger.failures(workflow.uid, limit=3) if facts.counts.failed else []
         model = self._model_condition(workflow, row)
         soon = self._report(workflow, obj, facts, workflow_conditions(facts, failures, model))
-        if row.finished_at is not None:
+        following = decide_plan(facts)
+        if following.step is Step.NOTHING:
             installation.loop.unfollow(workflow.uid)
             self._written.pop(workflow.uid, None)
             return
-        wait = 0.0 if decide_plan(facts).step is not plan.step else _seconds_to_wait(plan, facts)
+        wait = 0.0 if following.step is not plan.step else _seconds_to_wait(plan, facts)
         self.context.enqueue(key, wait if soon is None else min(wait, soon))
 
     def _in_turn(self, key: Key, plan: Plan, facts: Facts) -> Facts:
@@ -182,15 +195,16 @@ class WorkflowHandler:
             counts=counts,
             cancel=spec.cancel,
             suspend=spec.suspend,
+            retry_generation=spec.retry_generation,
             deadline_seconds=spec.deadline_seconds,
-            prepare=self._job(workflow, "prepare") if row.prepared_at is None else waiting,
-            analyse=self._job(workflow, "analyse") if row.prepared_at is not None and not counts.open else waiting,
+            prepare=self._job(workflow, row, "prepare") if row.prepared_at is None else waiting,
+            analyse=self._job(workflow, row, "analyse") if row.prepared_at is not None and not counts.open else waiting,
             now=self.context.now(),
         )
 
-    def _job(self, workflow: PecanWorkflow, component: str) -> JobView:
+    def _job(self, workflow: PecanWorkflow, row: WorkflowRow, component: str) -> JobView:
         job = self.context.store.get("Job", workflow.namespace, child(workflow.name, component))
-        if job is None or not _is_owned_by(job, workflow.uid):
+        if job is None or not jobs.is_current(job, workflow.uid, row.retry_generation):
             return JobView()
         pods = self.context.pods(KIND, workflow.namespace, workflow.name, component)
         if job_condition(job, "Complete") is not None:
@@ -213,10 +227,13 @@ class WorkflowHandler:
             return False
         if plan.step is Step.ANALYSE:
             if facts.analyse.state is JobState.ABSENT:
-                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)))
+                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)), row)
             return False
         if plan.step is Step.CANCEL:
             self._cancel(installation, row, plan.message)
+            return True
+        if plan.step is Step.RETRY:
+            self._retry(facts.retry_generation, row, obj, installation)
             return True
         if plan.step is Step.FINISH:
             assert plan.outcome is not None
@@ -236,10 +253,11 @@ class WorkflowHandler:
         )
         xml = pecanxml.render(jobs.settings(workflow, row, described, installation.connections.hostname))
         self.context.ensure(jobs.settings_config(workflow, obj, xml))
-        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)))
+        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)), row)
 
-    def _start(self, job: dict[str, Any]) -> None:
-        """Create the Job unless it is there; one that belonged to an earlier resource of this name is removed first."""
+    def _start(self, job: dict[str, Any], row: WorkflowRow) -> None:
+        """Create the Job unless it is there; one of an earlier resource of this name, or of before the latest retry, is
+        removed first."""
         made = self.context.kube.create(job)
         if made is not None:
             self.context.store.put("Job", made)
@@ -248,11 +266,11 @@ class WorkflowHandler:
         present = self.context.kube.read("batch/v1", "Job", metadata["namespace"], metadata["name"])
         if present is None:
             return
-        if not _is_owned_by(present, metadata["ownerReferences"][0]["uid"]):
+        if not jobs.is_current(present, row.uid, row.retry_generation):
             self.context.kube.delete(
                 "batch/v1", "Job", metadata["namespace"], metadata["name"], uid=present["metadata"]["uid"]
             )
-            raise NotYet("OldJob", f"Job {metadata['name']} of an earlier workflow is being removed", 2.0)
+            raise NotYet("OldJob", f"an earlier Job {metadata['name']} is being removed", 2.0)
 
     def _site(self, installation: Installation) -> jobs.Site:
         connections = installation.connections
@@ -267,8 +285,23 @@ class WorkflowHandler:
     def _cancel(self, installation: Installation, row: WorkflowRow, reason: str) -> None:
         if row.cancelled_at is None:
             installation.ledger.cancel_workflow(row.uid, reason)
-            installation.loop.cancel(row.workflow_id)
-        for component in ("prepare", "analyse"):
+            installation.loop.cancel(row.workflow_id, row.retry_generation)
+        self._remove_jobs(row)
+
+    def _retry(self, generation: int, row: WorkflowRow, obj: Object, installation: Installation) -> None:
+        """Only when nothing is left of the Jobs: an analysis under way would set aside what is about to be written."""
+        self._remove_jobs(row)
+        for component in JOBS:
+            selector = labels.selector(KIND, row.name, component)
+            if self.context.kube.list("v1", "Pod", row.namespace, selector):
+                raise NotYet("OldJob", f"the pods of Job {child(row.name, component)} are being removed", 1.0)
+        runs = installation.ledger.retry_workflow(row.uid, generation)
+        if runs is not None:
+            self.context.kube.event(obj, "Normal", RETRIED, f"retryGeneration {generation}: runs to run again: {runs}")
+        installation.loop.wake()
+
+    def _remove_jobs(self, row: WorkflowRow) -> None:
+        for component in JOBS:
             self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component))
 
     def _put_away(self, key: Key, uid: str) -> None:
@@ -290,7 +323,7 @@ class WorkflowHandler:
         if row.finished_at is None:
             if row.cancelled_at is None:
                 installation.ledger.cancel_workflow(row.uid, "its PecanWorkflow was deleted")
-                installation.loop.cancel(row.workflow_id)
+                installation.loop.cancel(row.workflow_id, row.retry_generation)
             counts = installation.ledger.counts([row.uid]).get(row.uid, RunCounts())
             if counts.open:
                 return False
@@ -406,7 +439,3 @@ def _seconds_to_wait(plan: Plan, facts: Facts) -> float:
         return LOOK_AGAIN_SECONDS
     left = (facts.row.accepted_at - facts.now).total_seconds() + facts.deadline_seconds
     return min(LOOK_AGAIN_SECONDS, max(left, 0.0) + 0.1)
-
-
-def _is_owned_by(obj: Object, uid: str) -> bool:
-    return any(owner.get("uid") == uid for owner in obj["metadata"].get("ownerReferences") or [])

@@ -16,6 +16,7 @@ ROW = WorkflowRow(
     folder="/data/workflows/PEcAn_99000000001", folder_policy="Delete", priority=0, max_parallel=None, max_attempts=3,
     stop_on_error=True, suspended=False, accepted_at=datetime(2024, 5, 1, tzinfo=UTC), prepared_at=None,
     analysed_at=None, cancelled_at=None, cancel_reason=None, finished_at=None, outcome=None, message=None, results={},
+    retry_generation=2,
 )  # fmt: skip
 SITE = jobs.Site(
     executor_image="registry.example/executor:1", data=DATA, pulling=PULLING, bety_secret="pecan-bety",
@@ -67,6 +68,7 @@ def job(component: str, containers: list[dict[str, Any]], name: str, owned: bool
         {"name": "tmp", "emptyDir": {}},
     ]
     if owned:
+        metadata["annotations"] = {"pecanproject.org/retry-generation": "2"}
         metadata["ownerReferences"] = [
             {
                 "apiVersion": "pecanproject.org/v1alpha1",
@@ -141,6 +143,22 @@ def test_the_job_that_analyses() -> None:
         "loobos-analyse",
         owned=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("uid", "generation", "current"),
+    [("uid-loobos", 2, True), ("uid-loobos", 3, False), ("uid-of-a-namesake", 2, False)],
+)
+def test_a_job_is_known_by_its_workflow_and_its_retry_generation(uid: str, generation: int, current: bool) -> None:
+    made = jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE)
+    assert jobs.is_current(made, uid, generation) is current
+
+
+def test_a_job_of_before_there_were_retries_is_of_generation_0() -> None:
+    made = jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE)
+    del made["metadata"]["annotations"]
+    assert jobs.is_current(made, "uid-loobos", 0)
+    assert not jobs.is_current(made, "uid-loobos", 1)
 
 
 def test_the_job_that_cleans_up_outlives_its_workflow() -> None:

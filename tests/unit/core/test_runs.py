@@ -57,6 +57,21 @@ def event(state: str | None = None, **given: Any) -> WorkerEvent:
         pytest.param(row(QUEUED), event("lost"), (PLANNED, 2), id="its message was given up"),
         pytest.param(row(RUNNING, attempt=3), event("failed", attempt=3), (FAILED, 3), id="failed: given up"),
         pytest.param(row(RUNNING, attempt=3), event("lost", attempt=3), (FAILED, 3), id="lost: given up"),
+        pytest.param(
+            row(RUNNING, attempt=5, attempts_before=3),
+            event("failed", attempt=5),
+            (PLANNED, 6),
+            id="retried: tried again",
+        ),
+        pytest.param(
+            row(RUNNING, attempt=6, attempts_before=3), event("lost", attempt=6), (FAILED, 6), id="retried: given up"
+        ),
+        pytest.param(
+            row(PLANNED, attempt=4, attempts_before=3), event("failed", attempt=3), None, id="retried: told before"
+        ),
+        pytest.param(
+            row(PLANNED, attempt=2, attempts_before=1), event("cancelled"), None, id="retried: cancelled before"
+        ),
         pytest.param(row(RUNNING, attempt=2), event("failed"), None, id="an earlier attempt failed"),
         pytest.param(row(RUNNING, attempt=2), event("cancelled"), None, id="an earlier attempt was cancelled"),
         pytest.param(row(RUNNING), event("failed", exit_code=65), (FAILED, 1), id="bad data is never retried"),
@@ -140,7 +155,7 @@ any_event = st.builds(
     event,
     state=st.none() | st.sampled_from(sorted(FINISHED_STATES)),
     kind=st.sampled_from(EventKind),
-    attempt=st.integers(1, 4),
+    attempt=st.integers(1, 12),
     worker=st.sampled_from(["w1", "w2"]),
     exit_code=st.none() | st.sampled_from([0, 1, EXIT_BAD_DATA]),
     reason=st.none() | st.just("because"),
@@ -216,6 +231,15 @@ class Ledger(RuleBasedStateMachine):
         state = CANCELLED if self.row.state is PLANNED else self.row.state
         self.row = replace(self.row, workflow_cancelled=True, state=state)
 
+    @precondition(lambda self: self.row.state in (FAILED, CANCELLED) and self.row.attempt < 10)
+    @rule()
+    def retry(self) -> None:
+        before = self.row.attempt
+        self.row = replace(
+            self.row, state=PLANNED, attempt=before + 1, attempts_before=before, workflow_cancelled=False
+        )
+        self.ended = None
+
     @rule(said=any_event)
     def hear(self, said: WorkerEvent) -> None:
         said = replace(said, key=KEY)
@@ -238,7 +262,7 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def attempts_are_bounded(self) -> None:
-        assert 1 <= self.row.attempt <= self.row.max_attempts
+        assert 1 <= self.row.attempt - self.row.attempts_before <= self.row.max_attempts
 
     @invariant()
     def an_end_is_an_end(self) -> None:

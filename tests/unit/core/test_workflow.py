@@ -1,6 +1,6 @@
-import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, get_args
 
 import pytest
@@ -15,6 +15,7 @@ from pecan_operator.core.workflow import (
     Step,
     conditions,
     decide_plan,
+    is_retry_settled,
     phase,
     progress_message,
 )
@@ -27,19 +28,21 @@ ROW = WorkflowRow(
     workflow_id=99_000_000_001, uid="u1", namespace="forest", name="loobos", queue="DALEC_ev",
     folder="/data/workflows/PEcAn_99000000001", folder_policy="Retain", priority=0, max_parallel=None, max_attempts=3,
     stop_on_error=False, suspended=False, accepted_at=T0, prepared_at=None, analysed_at=None, cancelled_at=None,
-    cancel_reason=None, finished_at=None, outcome=None, message=None, results={},
+    cancel_reason=None, finished_at=None, outcome=None, message=None, results={}, retry_generation=0,
 )  # fmt: skip
 FACTS = Facts(
-    row=ROW, counts=RunCounts(), cancel=False, suspend=False, deadline_seconds=None, prepare=JobView(),
-    analyse=JobView(), now=T0 + timedelta(seconds=100),
+    row=ROW, counts=RunCounts(), cancel=False, suspend=False, retry_generation=0, deadline_seconds=None,
+    prepare=JobView(), analyse=JobView(), now=T0 + timedelta(seconds=100),
 )  # fmt: skip
 OPEN, ALL_WELL = RunCounts(planned=3, queued=2, running=1, succeeded=4), RunCounts(succeeded=10)
 SOME, NONE = RunCounts(succeeded=9, failed=1), RunCounts(failed=10)
 
 
 def facts(counts: RunCounts = RunCounts(), **given: Any) -> Facts:  # noqa: B008
-    """`prepared`, `analysed`, `cancelled`, `finished` set the time of that; other fields of the row by their name."""
+    """`prepared`, `analysed`, `cancelled`, `finished` set the time of that; `retried` is the ledger's retry generation;
+    other fields of the row by their name."""
     columns = {name: given.pop(name) for name in list(given) if name in ("stop_on_error", "cancel_reason", "message")}
+    columns["retry_generation"] = given.pop("retried", 0)
     for name in ("prepared", "analysed", "cancelled", "finished"):
         if given.pop(name, False):
             columns[f"{name}_at"] = T0 + timedelta(seconds=50)
@@ -122,6 +125,53 @@ def facts(counts: RunCounts = RunCounts(), **given: Any) -> Facts:  # noqa: B008
             Plan(Step.NOTHING),
             id="finished: nothing for ever",
         ),
+        pytest.param(
+            facts(SOME, prepared=True, finished=True, outcome=Outcome.SUCCEEDED, retry_generation=1),
+            Plan(Step.RETRY),
+            id="retry: finished",
+        ),
+        pytest.param(facts(OPEN, prepared=True, retry_generation=1), Plan(Step.RETRY), id="retry: under way"),
+        pytest.param(facts(OPEN, prepared=True, retry_generation=2, retried=2), Plan(Step.RUN), id="retry: done"),
+        pytest.param(
+            facts(SOME, prepared=True, finished=True, outcome=Outcome.FAILED, retry_generation=2, retried=2),
+            Plan(Step.NOTHING),
+            id="retry: done and finished again",
+        ),
+        pytest.param(
+            facts(RunCounts(failed=1, running=1), prepared=True, stop_on_error=True, retry_generation=1),
+            Plan(Step.RETRY),
+            id="retry: comes before stopOnError",
+        ),
+        pytest.param(
+            facts(OPEN, prepared=True, cancelled=True, cancel_reason="why", retry_generation=1),
+            Plan(Step.CANCEL, message="why"),
+            id="retry: not while it is being stopped",
+        ),
+        pytest.param(
+            facts(finished=True, outcome=Outcome.CANCELLED, retry_generation=1),
+            Plan(Step.NOTHING),
+            id="retry: cancelled",
+        ),
+        pytest.param(
+            facts(SOME, finished=True, outcome=Outcome.SUCCEEDED, cancel=True, retry_generation=1),
+            Plan(Step.NOTHING),
+            id="retry: finished, and to be cancelled all the same",
+        ),
+        pytest.param(
+            facts(OPEN, prepared=True, cancel=True, retry_generation=1),
+            Plan(Step.CANCEL, message="cancelled by spec.cancel"),
+            id="retry: to be cancelled",
+        ),
+        pytest.param(
+            facts(NONE, finished=True, outcome=Outcome.FAILED, deadline_seconds=99, retry_generation=1),
+            Plan(Step.NOTHING),
+            id="retry: after the deadline",
+        ),
+        pytest.param(
+            facts(NONE, finished=True, outcome=Outcome.FAILED, deadline_seconds=101, retry_generation=1),
+            Plan(Step.RETRY),
+            id="retry: the deadline was raised",
+        ),
     ],
 )
 def test_plan(known: Facts, plan: Plan) -> None:
@@ -144,6 +194,21 @@ def carried_out(known: Facts, well: bool) -> Facts:
         closed = replace(counts, planned=0, queued=0, running=0, cancelled=counts.cancelled + counts.open)
         row = replace(row, cancelled_at=row.cancelled_at or now, cancel_reason=row.cancel_reason or plan.message)
         return replace(known, row=row, counts=closed)
+    if plan.step is Step.RETRY:
+        again = counts.failed + counts.cancelled
+        row = replace(row, retry_generation=known.retry_generation)
+        if again or row.outcome is Outcome.FAILED:
+            row = replace(
+                row,
+                analysed_at=None,
+                cancelled_at=None,
+                cancel_reason=None,
+                finished_at=None,
+                outcome=None,
+                message=None,
+            )
+        counts = replace(counts, planned=counts.planned + again, failed=0, cancelled=0)
+        return replace(known, row=row, counts=counts, prepare=JobView(), analyse=JobView())
     assert plan.step is Step.FINISH
     return replace(known, row=replace(row, finished_at=now, outcome=plan.outcome, message=plan.message))
 
@@ -152,12 +217,12 @@ EVERYTHING = [
     facts(
         counts, cancel=cancel, suspend=suspend, deadline_seconds=deadline, prepare=prepare, analyse=analyse,
         stop_on_error=stop, prepared=prepared, analysed=analysed, cancelled=cancelled,
-        cancel_reason="why" if cancelled else None,
+        cancel_reason="why" if cancelled else None, retry_generation=retry,
     )
-    for counts, cancel, suspend, deadline, prepare, analyse, stop, (prepared, analysed), cancelled in itertools.product(
+    for counts, cancel, suspend, deadline, prepare, analyse, stop, (prepared, analysed), cancelled, retry in product(
         (RunCounts(), OPEN, ALL_WELL, SOME, NONE), (False, True), (False, True), (None, 1, 1000),
         (JobView(), ACTIVE, DONE, BROKEN), (JobView(), ACTIVE, BROKEN), (False, True),
-        ((False, False), (True, False), (True, True)), (False, True),
+        ((False, False), (True, False), (True, True)), (False, True), (0, 1),
     )
     if counts.total or not analysed
 ]  # fmt: skip
@@ -167,7 +232,7 @@ EVERYTHING = [
 def test_every_combination_reaches_an_end(well: bool) -> None:
     for known in EVERYTHING:
         now = known
-        for _ in range(6):
+        for _ in range(8):
             if decide_plan(now).step is Step.NOTHING:
                 break
             now = carried_out(now, well)
@@ -220,7 +285,7 @@ TYPES = ["Ready", "Accepted", "Prepared", "RunsFinished", "AllRunsSucceeded", "A
 def test_conditions_come_in_one_order_and_ready_first() -> None:
     for known in EVERYTHING:
         found = conditions(known, [])
-        assert [each.type for each in found] == TYPES
+        assert [each.type for each in found] == TYPES + ["Retried"] * known.retry_generation
         assert all(each.reason for each in found)
         assert found[0].message or known.row.outcome
 
@@ -250,6 +315,46 @@ def test_ready_says_how_it_ended() -> None:
     failed = facts(finished=True, outcome=Outcome.FAILED, message="preparing failed", prepare=BROKEN)
     assert told(failed)["Ready"] == (False, "Failed", "preparing failed")
     assert told(failed)["Prepared"] == (False, "Crashing", BROKEN.message)
+
+
+@pytest.mark.parametrize(
+    ("known", "condition"),
+    [
+        (
+            facts(OPEN, prepared=True, retry_generation=1),
+            (False, "Waiting", "the failed runs are about to be planned again"),
+        ),
+        (
+            facts(OPEN, prepared=True, retry_generation=2, retried=2),
+            (True, "Retried", "retryGeneration 2 has been carried out"),
+        ),
+        (
+            facts(OPEN, cancelled=True, retry_generation=1),
+            (False, "Waiting", "waits until what still runs has been stopped"),
+        ),
+        (
+            facts(OPEN, cancel=True, retry_generation=1),
+            (False, "WorkflowCancelled", "a cancelled workflow cannot be taken up again: make a new PecanWorkflow"),
+        ),
+        (
+            facts(NONE, finished=True, outcome=Outcome.FAILED, deadline_seconds=99, retry_generation=1),
+            (False, "DeadlineOver", "deadlineSeconds is over (99 s): raise it for the failed runs to be run again"),
+        ),
+        (
+            facts(OPEN, cancel=True, retry_generation=1, retried=1),
+            (True, "Retried", "retryGeneration 1 has been carried out"),
+        ),
+    ],
+    ids=["asked for", "done", "being stopped", "cancelled", "too late", "done, then cancelled"],
+)
+def test_what_became_of_a_retry(known: Facts, condition: tuple[bool, str, str]) -> None:
+    assert told(known)["Retried"] == condition
+    settled = is_retry_settled({"type": "Retried", "reason": condition[1]})
+    assert settled is (condition[1] != "Waiting")
+
+
+def test_of_a_retry_that_nobody_has_looked_at_something_may_come() -> None:
+    assert not is_retry_settled(None)
 
 
 def test_failed_runs_are_named() -> None:

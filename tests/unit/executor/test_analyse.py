@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -139,6 +140,29 @@ def test_missing_and_broken_members_are_named_and_left_out(
     assert (row["n"], float(row["mean"])) == ("2", pytest.approx(366 * 2))
     members = rows_of(folder, "ensemble.members.50.csv")
     assert [(row["member"], row["used"]) for row in members] == [("1", "yes"), ("2", "no"), ("3", "yes"), ("4", "no")]
+
+
+def test_analysed_again_after_a_retry_everything_is_written_anew(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    run(plans)
+    resume(1, folder, Ledger(plans, {plans[3].run_id: (RunState.FAILED, 3, "no leaves")}))
+    analyse(settings, folder)
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    shutil.rmtree(Path(plans[3].outdir) / "failed")
+    run(plans[3:])
+    assert resume(1, folder, Ledger(plans)) == 4
+    results, left_out = analyse(settings, folder)
+    assert (results["used"], left_out) == (4, [])
+    after = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    assert after.keys() == before.keys()
+    results_of = (".pecan-r", "ensemble.ts", "ensemble.analysis", "ensemble.output", "ensemble.members")
+    assert not [name for name in before if name.startswith(results_of) and after[name] == before[name]]
+    assert rows_of(folder, "ensemble.analysis.50.GPP.1999.2000.csv")[-1]["n"] == "4"
+    assert {row["used"] for row in rows_of(folder, "ensemble.members.50.csv")} == {"yes"}
+    ledger = Ledger(plans)
+    assert report(1, folder, ledger) == ledger.reported[1] == results
 
 
 def test_sites_alone_and_together(settings: Settings, folder: WorkflowFolder, bety: Any, run: Any) -> None:

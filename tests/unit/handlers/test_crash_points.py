@@ -58,6 +58,23 @@ def cancelled_on_the_way(world: World) -> None:
     world.run_until(lambda: "finishedAt" in status(world), turns=200)
 
 
+def retried(world: World) -> None:
+    until_it_ends(world)
+    found = world.kube.get("PecanWorkflow", "loobos")
+    assert found is not None
+    world.kube.put({**found, "spec": {**found["spec"], "retryGeneration": 1}})
+    row = next(iter(world.ledger.workflows.values()))
+    world.run_until(lambda: world.ledger.workflows[row.uid].retry_generation == 1, turns=200)
+    world.run_until(lambda: "finishedAt" in status(world) and settled(world), turns=200)
+
+
+def settled(world: World) -> bool:
+    """The end that is told is that of after the retry."""
+    return all(row.finished_at is not None for row in world.ledger.workflows.values()) and any(
+        each["type"] == "Retried" and each["status"] == "True" for each in status(world)["conditions"]
+    )
+
+
 def deleted_on_the_way(world: World) -> None:
     begin(world, maxParallel=1, folderPolicy="Delete")
     world.run_until(lambda: world.seconds > 4, turns=200)
@@ -102,10 +119,14 @@ def end_of(world: World) -> dict[str, Any]:
     }
 
 
-def interrupted(story: Callable[[World], None], step: int, **given: Any) -> Iterator[tuple[World, str]]:
-    """The story with each call failing, in one way or another; every `step`-th call only, where that is said already."""
+def interrupted(
+    story: Callable[[World], None], step: int, since: str | None = None, **given: Any
+) -> Iterator[tuple[World, str]]:
+    """The story with each call failing, in one way or another; every `step`-th call only, where that is said already,
+    and only from a little before the first call `since` on, where other stories begin in the same way."""
     live(story, calm := World(**given))
-    for number, at in enumerate(range(1, calm.faults.count + 1, step)):
+    first = 1 if since is None else calm.faults.calls.index(since) - 10
+    for number, at in enumerate(range(first, calm.faults.count + 1, step)):
         error, after = FAILURES[number % len(FAILURES)]
         world = World(**given)
         world.faults.arm(at, error, after)
@@ -126,6 +147,16 @@ def test_a_workflow_whose_runs_fail() -> None:
     expected = end_of(live(until_it_ends, World(runs=2, outcome=some_runs_fail)))
     assert expected["executed"] == [("99000000100", 1), ("99000000101", 1), ("99000000101", 2)]
     for world, where in interrupted(until_it_ends, step=4, runs=2, outcome=some_runs_fail):
+        assert end_of(world) == expected, where
+
+
+def test_a_workflow_that_is_retried() -> None:
+    expected = end_of(live(retried, World(runs=2, outcome=some_runs_fail)))
+    assert expected["executed"] == [
+        ("99000000100", 1), ("99000000100", 2), ("99000000101", 1), ("99000000101", 2),
+    ]  # fmt: skip
+    assert expected["ledger"][0] == ("99000000100", "failed", 2)
+    for world, where in interrupted(retried, 2, "FakeLedger.retry_workflow", runs=2, outcome=some_runs_fail):
         assert end_of(world) == expected, where
 
 

@@ -333,7 +333,7 @@ def test_a_run_of_a_cancelled_workflow_that_begins_is_called_back_at_once() -> N
     bench.ledger.cancel_workflow("a", "why")
     bench.say("started", 0)
     bench.step()
-    assert {"command": "cancel", "workflow": "99000000001"} in bench.broker.controls
+    assert {"command": "cancel", "workflow": "99000000001", "generation": 0} in bench.broker.controls
     assert bench.states() == [CANCELLED]
 
 
@@ -516,6 +516,26 @@ def test_what_waits_for_a_suspended_model_is_taken_back() -> None:
     assert bench.states() == [QUEUED] * 4
 
 
+def test_a_suspended_models_busy_workers_finish_what_they_have_and_no_more() -> None:
+    bench = Bench()
+    bench.cluster.pods.add("w1")
+    bench.step()
+    bench.say("started", 0)
+    bench.step()
+    bench.serve(suspended=True)
+    bench.step(seconds=5.0)
+    assert bench.states() == [RUNNING, PLANNED, PLANNED, PLANNED]
+    # One was on its way to a worker at that moment.
+    bench.say("started", 1)
+    bench.say("finished", 0, state="succeeded")
+    bench.step(seconds=5.0)
+    assert bench.states() == [SUCCEEDED, RUNNING, PLANNED, PLANNED]
+    bench.serve()
+    bench.step()
+    assert bench.states() == [SUCCEEDED, RUNNING, QUEUED, QUEUED]
+    assert {run.attempt for run in bench.ledger.runs.values()} == {1}
+
+
 def test_a_cancelled_workflow_ends_although_no_worker_ever_starts() -> None:
     bench = Bench()
     bench.step()
@@ -538,7 +558,7 @@ def test_a_cancelled_workflow_is_left_to_its_workers_where_there_are_some() -> N
     assert bench.states() == [QUEUED] * 4
     cancels = bench.commands("cancel")
     assert len(cancels) == 8
-    assert set(map(str, cancels)) == {str({"command": "cancel", "workflow": "99000000001"})}
+    assert set(map(str, cancels)) == {str({"command": "cancel", "workflow": "99000000001", "generation": 0})}
     for number in range(4):
         bench.say("finished", number, state="cancelled")
     bench.step(seconds=1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -373,6 +375,201 @@ def test_the_deadline_is_kept_although_nothing_happens() -> None:
     finished = row(world).finished_at
     assert finished is not None
     assert (finished - row(world).accepted_at).total_seconds() <= 50.0
+
+
+# --- running failed runs again ----------------------------------------------------------------------------------------
+
+
+def fail_until(attempt: int, ending: str = "0", runs: int = 4) -> World:
+    """Runs whose id ends so fail before that attempt; each is tried once."""
+
+    def outcome(message: RunMessage) -> tuple[str, int | None]:
+        fails = message.key.run_id.endswith(ending) and message.attempt < attempt
+        return ("failed", 1) if fails else ("succeeded", 0)
+
+    return World(runs=runs, outcome=outcome)
+
+
+def attempts(world: World) -> dict[str, int]:
+    """Executions of each run, by the end of its id."""
+    return dict(sorted(Counter(run[-1] for run, _ in world.executed).items()))
+
+
+def test_only_the_failed_runs_are_run_again_and_all_are_analysed_again() -> None:
+    world = until_phase(begun(fail_until(2), retry={"maxAttempts": 1}), "Succeeded")
+    assert status(world)["progress"] == "3/4"
+    first = world.kube.get("Job", "loobos-analyse")
+    change(world, retryGeneration=1)
+    until_phase(world, "Running", turns=5)
+    assert "finishedAt" not in status(world)
+    assert "results" not in status(world)
+    until_phase(world, "Succeeded")
+    assert status(world)["progress"] == "4/4"
+    assert attempts(world) == {"0": 2, "1": 1, "2": 1, "3": 1}
+    assert status(world)["results"] == {"runs": 4}
+    assert condition(world, "AllRunsSucceeded")[0] == "True"
+    assert condition(world, "Retried") == ("True", "Retried", "retryGeneration 1 has been carried out")
+    assert ("Normal", "Retried", "retryGeneration 1: runs to run again: 1") in world.kube.events
+    again = world.kube.get("Job", "loobos-analyse")
+    assert first is not None
+    assert again is not None
+    assert again["metadata"]["uid"] != first["metadata"]["uid"]
+    before = len(world.faults.calls)
+    world.turn()
+    world.workflows.reconcile(KEY)
+    assert [call for call in world.faults.calls[before:] if "Ledger.read_workflow" in call] == []
+
+
+def test_each_run_has_all_its_attempts_again() -> None:
+    world = until_phase(begun(fail_until(9), retry={"maxAttempts": 3}), "Succeeded")
+    assert attempts(world)["0"] == 3
+    change(world, retryGeneration=1)
+    until_phase(world, "Running", turns=5)
+    until_phase(world, "Succeeded")
+    assert attempts(world) == {"0": 6, "1": 1, "2": 1, "3": 1}
+    assert condition(world, "AllRunsSucceeded")[2].startswith("3/4; run 99000000100 (attempt 6)")
+    change(world, retryGeneration=2)
+    until_phase(world, "Running", turns=5)
+    until_phase(world, "Succeeded")
+    assert attempts(world) == {"0": 9, "1": 1, "2": 1, "3": 1}
+    assert status(world)["progress"] == "4/4"
+
+
+def test_a_workflow_of_which_no_run_succeeded_is_taken_up() -> None:
+    world = until_phase(begun(fail_until(2, ending=""), retry={"maxAttempts": 1}), "Failed")
+    change(world, retryGeneration=1)
+    until_phase(world, "Succeeded")
+    assert attempts(world) == {"0": 2, "1": 2, "2": 2, "3": 2}
+
+
+def test_while_others_run_the_failed_ones_are_run_again() -> None:
+    world = begun(fail_until(2, runs=30), maxParallel=1, retry={"maxAttempts": 1})
+    world.run_until(lambda: bool((status(world).get("runs") or {}).get("failed")))
+    change(world, retryGeneration=1)
+    until_phase(world, "Succeeded")
+    ran = Counter(run for run, _ in world.executed)
+    assert ran["99000000100"] == 2
+    assert ran["99000000101"] == 1
+
+
+@pytest.mark.parametrize("component", ["prepare", "analyse"])
+def test_a_job_that_failed_is_done_again(component: str) -> None:
+    world = until_phase(begun(World(job_fails={component: "Read-only file system"})), "Failed")
+    ran = len(world.executed)
+    world.job_fails = {}
+    change(world, retryGeneration=1)
+    until_phase(world, "Succeeded")
+    assert len(world.executed) == 4
+    assert ran in (0, 4)
+    assert condition(world, "Analysed")[0] == "True"
+
+
+def test_a_retry_waits_until_nothing_is_left_of_the_old_jobs() -> None:
+    world = until_phase(begun(fail_until(2), retry={"maxAttempts": 1}), "Succeeded")
+    job = world.kube.get("Job", "loobos-analyse")
+    assert job is not None
+    going = resource("Pod", "loobos-analyse-x", {"containers": []}, labels=job["metadata"]["labels"])
+    going["metadata"]["generateName"] = "loobos-analyse"
+    world._pods = lambda: None  # type: ignore[method-assign]
+    world.kube.put(going)
+    change(world, retryGeneration=1)
+    with pytest.raises(NotYet):
+        world.workflows.reconcile(KEY)
+    assert world.kube.get("Job", "loobos-analyse") is None
+    assert row(world).retry_generation == 0
+    assert condition(world, "Ready")[:2] == ("False", "OldJob")
+    world.kube.remove("Pod", "loobos-analyse-x")
+    del world._pods  # type: ignore[method-assign]
+    until_phase(world, "Running", turns=5)
+    until_phase(world, "Succeeded")
+    assert status(world)["progress"] == "4/4"
+
+
+def test_a_job_of_before_the_retry_that_the_watch_still_shows_counts_for_nothing() -> None:
+    world = until_phase(begun(World(job_fails={"analyse": "Read-only file system"})), "Failed")
+    old = world.kube.get("Job", "loobos-analyse")
+    assert old is not None
+    world.job_fails = {}
+    change(world, retryGeneration=1)
+    world.workflows.reconcile(KEY)
+    world.store.put("Job", old)
+    world.workflows.reconcile(KEY)
+    assert status(world)["phase"] == "Analysing"
+    until_phase(world, "Succeeded")
+
+
+def test_stop_on_error_takes_up_those_that_never_ran_too() -> None:
+    world = begun(fail_until(2), stopOnError=True, maxParallel=1, retry={"maxAttempts": 1})
+    until_phase(world, "Failed")
+    assert status(world)["runs"]["cancelled"] == 3
+    change(world, retryGeneration=1)
+    until_phase(world, "Succeeded")
+    assert status(world)["progress"] == "4/4"
+    assert condition(world, "Ready")[:2] == ("True", "Succeeded")
+
+
+def test_a_retry_asked_for_while_runs_are_being_stopped_comes_afterwards() -> None:
+    world = begun(fail_until(2, runs=30), stopOnError=True, retry={"maxAttempts": 1})
+    until_phase(world, "Cancelling")
+    change(world, retryGeneration=1)
+    until_phase(world, "Succeeded")
+    assert status(world)["progress"] == "30/30"
+
+
+def test_a_retry_is_not_forgotten_when_the_operator_is_killed_after_the_end_was_told() -> None:
+    world = begun(fail_until(2, runs=30), stopOnError=True, retry={"maxAttempts": 1})
+    until_phase(world, "Cancelling")
+    change(world, retryGeneration=1)
+    world.run_until(lambda: row(world).finished_at is not None, turns=20)
+    world.kill_operator()
+    until_phase(world, "Succeeded")
+
+
+def test_a_cancelled_workflow_is_not_taken_up() -> None:
+    world = until_phase(begun(World(runs=30), maxParallel=2), "Running")
+    change(world, cancel=True)
+    until_phase(world, "Cancelled", turns=10)
+    change(world, retryGeneration=1)
+    for _ in range(5):
+        world.turn()
+    assert status(world)["phase"] == "Cancelled"
+    assert condition(world, "Retried")[:2] == ("False", "WorkflowCancelled")
+    assert row(world).retry_generation == 0
+    assert "finishedAt" in status(world)
+    before = len(world.faults.calls)
+    world.workflows.reconcile(KEY)
+    assert world.faults.calls[before:] == []
+
+
+def test_after_its_deadline_it_is_taken_up_only_with_a_later_one() -> None:
+    world = begun(World(runs=30), maxParallel=1, deadlineSeconds=20)
+    until_phase(world, "Failed", turns=60)
+    change(world, retryGeneration=1)
+    for _ in range(3):
+        world.turn()
+    assert status(world)["phase"] == "Failed"
+    assert condition(world, "Retried")[:2] == ("False", "DeadlineOver")
+    change(world, deadlineSeconds=1000)
+    until_phase(world, "Succeeded")
+    assert status(world)["progress"] == "30/30"
+
+
+def test_a_retry_with_nothing_to_run_again_changes_nothing() -> None:
+    world = until_phase(begun(), "Succeeded")
+    before = row(world)
+    change(world, retryGeneration=7)
+    for _ in range(5):
+        world.turn()
+    assert replace(row(world), retry_generation=0) == before
+    assert row(world).retry_generation == 7
+    assert condition(world, "Retried")[0] == "True"
+    assert attempts(world) == {"0": 1, "1": 1, "2": 1, "3": 1}
+
+
+def test_a_new_workflow_may_have_a_retry_generation() -> None:
+    world = until_phase(begun(retryGeneration=3), "Succeeded")
+    assert row(world).retry_generation == 3
+    assert attempts(world) == {"0": 1, "1": 1, "2": 1, "3": 1}
 
 
 # --- deletion ---------------------------------------------------------------------------------------------------------

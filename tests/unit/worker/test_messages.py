@@ -30,13 +30,14 @@ def test_no_message_raises_and_each_is_either_usable_or_refused(body: bytes, hea
 @given(
     headers=st.fixed_dictionaries(
         {},
-        optional=dict.fromkeys(("workflow", "run", "attempt", "outdir", "expect"), JSON),
+        optional=dict.fromkeys(("workflow", "run", "attempt", "outdir", "expect", "generation"), JSON),
     )
 )
 def test_usable_headers_have_the_types_the_worker_relies_on(headers: dict[str, Any]) -> None:
     message = worker.parse_message(b'{"folder": "/data/run/1"}', headers)
     if message.problem is None and message.key is not None:
         assert message.attempt >= 1
+        assert isinstance(message.generation, int)
         assert message.outdir is not None
         assert message.outdir.startswith("/")
         assert all(isinstance(name, str) and ".." not in name.split("/") for name in message.expect)
@@ -48,11 +49,11 @@ def test_usable_headers_have_the_types_the_worker_relies_on(headers: dict[str, A
     expect=st.lists(st.sampled_from(["2001.nc", "sub/2002.nc"])),
 )
 def test_the_operators_message_is_understood(run: str, attempt: int, expect: list[str]) -> None:
-    sent = RunMessage(RunKey(7, run), attempt, "Q", f"/data/run/{run}", f"/data/out/{run}", tuple(expect))
+    sent = RunMessage(RunKey(7, run), attempt, "Q", f"/data/run/{run}", f"/data/out/{run}", tuple(expect), attempt - 1)
     message = worker.parse_message(run_body(sent), run_headers(sent))
     assert message.problem is None
     assert (message.key, message.attempt, message.folder) == (("7", run), attempt, sent.folder)
-    assert (message.outdir, message.expect) == (sent.outdir, sent.expect)
+    assert (message.outdir, message.expect, message.generation) == (sent.outdir, sent.expect, sent.generation)
 
 
 @pytest.mark.parametrize(

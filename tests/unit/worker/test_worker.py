@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,26 @@ def test_a_command_that_says_nothing_changes_nothing(tmp_path: Path, command: by
         worker._on_control(command)
         assert session.is_subscribed
         assert session.events == []
+
+    in_loop(test, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "published", "wanted"),
+    [([0], 0, False), ([0], 1, True), ([1], 0, False), ([1, 0], 1, False), ([None], 0, False), ([None], 1, True)],
+)
+def test_a_cancel_is_about_what_was_published_until_then(
+    tmp_path: Path, cancelled: list[int | None], published: int, wanted: bool
+) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        for generation in cancelled:
+            about = {} if generation is None else {"generation": generation}
+            worker._on_control(json.dumps({"command": "cancel", "workflow": "7", **about}).encode())
+        retried = replace(message(tmp_path), generation=published)
+        attempt = Attempt(settings, retried)
+        outcome = await worker._claim(Delivery(session, 1, retried), attempt)
+        assert (outcome is None) is wanted
+        assert attempt.claim.is_owned() is wanted
 
     in_loop(test, tmp_path)
 

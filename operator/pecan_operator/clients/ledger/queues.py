@@ -36,7 +36,7 @@ FROM outstanding FULL JOIN recent USING (queue)
 """
 
 _TAKE = """
-SELECT run_id, attempt, run.folder, outdir, expect
+SELECT run_id, attempt, run.folder, outdir, expect, retry_generation
 FROM pecan_operator.run JOIN pecan_operator.workflow USING (workflow_id)
 WHERE workflow_id = %s AND run.queue = %s AND state = 'planned'
   AND NOT suspended AND cancelled_at IS NULL AND workflow.finished_at IS NULL
@@ -100,8 +100,8 @@ class Queues:
         with self._database.transaction() as cursor:
             cursor.execute(_TAKE, (workflow_id, queue, limit))
             return [
-                RunMessage(RunKey(workflow_id, run_id), attempt, queue, folder, outdir, tuple(expect))
-                for run_id, attempt, folder, outdir, expect in cursor
+                RunMessage(RunKey(workflow_id, run_id), attempt, queue, folder, outdir, tuple(expect), generation)
+                for run_id, attempt, folder, outdir, expect, generation in cursor
             ]
 
     def mark_queued(self, messages: Sequence[RunMessage]) -> None:
@@ -143,15 +143,16 @@ class Queues:
             cursor.execute(_REQUEUE.format(where=where), values)
             return cursor.rowcount
 
-    def cancelling(self) -> list[int]:
-        """Ids of cancelled workflows that still have open runs."""
+    def cancelling(self) -> list[tuple[int, int]]:
+        """(id, retry generation) of cancelled workflows that still have open runs."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "SELECT workflow_id FROM pecan_operator.workflow JOIN pecan_operator.tally USING (workflow_id)"
+                "SELECT workflow_id, retry_generation"
+                " FROM pecan_operator.workflow JOIN pecan_operator.tally USING (workflow_id)"
                 " WHERE cancelled_at IS NOT NULL AND finished_at IS NULL AND planned + queued + running > 0"
                 " ORDER BY workflow_id"
             )
-            return [workflow_id for (workflow_id,) in cursor]
+            return cursor.fetchall()
 
     def read_marker(self) -> str | None:
         """Name of the queue that tells whether the broker still has its data; None before the first one."""

@@ -20,7 +20,8 @@ _PLAN_COLUMNS = ", ".join(_PLAN_FIELDS)
 
 _ROW_COLUMNS = """
 run.workflow_id, run.run_id, workflow.uid, run.queue, run.folder, run.outdir, run.expect, run.state, run.attempt,
-workflow.max_attempts, workflow.cancelled_at IS NOT NULL, run.worker, run.started_at
+workflow.max_attempts, workflow.cancelled_at IS NOT NULL, run.worker, run.started_at, run.attempts_before,
+workflow.retry_generation
 """
 
 _WRITE = """

@@ -48,6 +48,35 @@ UPDATE pecan_operator.run SET state = 'cancelled', finished_at = now(), recorded
 FROM chosen WHERE run.workflow_id = %(workflow_id)s AND run.run_id = chosen.run_id
 """
 
+_RETRY = """
+UPDATE pecan_operator.workflow SET retry_generation = %(generation)s
+WHERE uid = %(uid)s AND retry_generation < %(generation)s
+  AND outcome IS DISTINCT FROM 'Cancelled' AND (cancelled_at IS NULL OR finished_at IS NOT NULL)
+RETURNING workflow_id, outcome
+"""
+
+_REOPEN = """
+WITH bety AS (UPDATE public.workflows SET finished_at = NULL WHERE id = %(workflow_id)s)
+UPDATE pecan_operator.workflow SET analysed_at = NULL, results = '{}', cancelled_at = NULL, cancel_reason = NULL,
+  finished_at = NULL, outcome = NULL, message = NULL
+WHERE workflow_id = %(workflow_id)s
+"""
+
+_PLAN_AGAIN = """
+WITH chosen AS (
+  SELECT run_id FROM pecan_operator.run
+  WHERE workflow_id = %(workflow_id)s AND state IN ('failed', 'cancelled')
+  ORDER BY run_id FOR UPDATE
+), bety AS (
+  UPDATE public.runs SET finished_at = NULL
+  FROM pecan_operator.run JOIN chosen USING (run_id)
+  WHERE run.workflow_id = %(workflow_id)s AND runs.id = run.bety_run_id
+)
+UPDATE pecan_operator.run SET state = 'planned', attempt = attempt + 1, attempts_before = attempt,
+  finished_at = NULL, recorded_at = NULL
+FROM chosen WHERE run.workflow_id = %(workflow_id)s AND run.run_id = chosen.run_id
+"""
+
 
 class Workflows:
     """The part of the ledger that knows workflows; they are named by the uid of their PecanWorkflow."""
@@ -166,6 +195,28 @@ class Workflows:
                 found,
             )
             return True
+
+    def retry_workflow(self, uid: str, generation: int) -> int | None:
+        """Plans every failed or cancelled run again, in its next attempt and with all attempts before it; a workflow
+        that has ended goes on if there are any, or if it had failed.
+
+        Returns how many runs these are; None when nothing was done: it was done before, or the workflow is being
+        cancelled or was cancelled.
+        """
+        with self._database.transaction() as cursor:
+            # This lock keeps out events, which hold the row too: what is counted next stays so.
+            cursor.execute(_RETRY, {"uid": uid, "generation": generation})
+            found = cursor.fetchone()
+            if found is None:
+                return None
+            workflow_id, outcome = found
+            cursor.execute("SELECT failed + cancelled FROM pecan_operator.tally WHERE workflow_id = %s", (workflow_id,))
+            runs: int = (cursor.fetchone() or (0,))[0]
+            if runs or outcome == Outcome.FAILED:
+                cursor.execute(_REOPEN, {"workflow_id": workflow_id})
+            if runs:
+                cursor.execute(_PLAN_AGAIN, {"workflow_id": workflow_id})
+            return runs
 
     def report_analysis(self, workflow_id: int, results: Mapping[str, Any]) -> None:
         """Sets analysed_at and keeps its headline numbers: finite numbers and text, 8 KiB of JSON at most."""
