@@ -418,6 +418,9 @@ class FakeLedger:
         ]
 
     @faulty
+    def raise_epoch(self) -> None: ...
+
+    @faulty
     def read_marker(self) -> str | None:
         return self.marker
 
@@ -492,6 +495,7 @@ class FakeBroker:
         self.connected = True
         self.connections = 1
         self.last_error: str | None = None
+        self.wait_connected = lambda timeout: self.connected
         self.queues: dict[str, deque[RunMessage]] = {}
         self.controls: list[dict[str, Any]] = []
         self.published: list[RunMessage] = []

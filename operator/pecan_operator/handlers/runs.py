@@ -139,6 +139,8 @@ class RunLoop:
             return QueueView(counts, ready, workers, retired, self._broker.last_error)
 
     def _run(self) -> None:
+        # A first turn without connection would cost a second, which counts when one operator follows another.
+        self._broker.wait_connected(1.0)
         while not self._stopping.is_set():
             self.beat = self._clock()
             try:
@@ -183,6 +185,7 @@ class RunLoop:
         if self._broker.connections == self._connection:
             return
         connection = self._broker.connections
+        self._ledger.raise_epoch()
         self._broker.declare_topology()
         with self._lock:
             queues = list(self._served)
