@@ -23,7 +23,7 @@ def established(kube: FakeKube) -> None:
 def test_the_definitions_are_applied_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     kube = FakeKube()
     established(kube)
-    module.apply_crds(kube)  # type: ignore[arg-type]
+    module.apply_crds(kube, module.crds())  # type: ignore[arg-type]
     names = {obj["metadata"]["name"] for obj in kube.of_kind("CustomResourceDefinition")}
     assert names == {f"pecan{kind}.pecanproject.org" for kind in ("platforms", "models", "workflows")}
     assert all(verb == "apply" for verb, _, _ in kube.writes)
@@ -34,7 +34,7 @@ def test_a_definition_that_is_not_served_is_named(monkeypatch: pytest.MonkeyPatc
     quick = SimpleNamespace(monotonic=lambda: float(next(moments)), sleep=lambda seconds: None)
     monkeypatch.setattr(module, "time", quick)
     with pytest.raises(OperatorError, match=r"CustomResourceDefinition pecan.*is not served after 60 s"):
-        module.apply_crds(FakeKube())  # type: ignore[arg-type]
+        module.apply_crds(FakeKube(), module.crds())  # type: ignore[arg-type]
 
 
 def test_crds_only(monkeypatch: pytest.MonkeyPatch) -> None:
