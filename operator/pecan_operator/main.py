@@ -96,7 +96,7 @@ def run(settings: Settings) -> int:
 
     def ready() -> str | None:
         # One that waits is ready: a rolling update waits for it before the leader is told to end.
-        return None if boundary.synced.is_set() or not leader.leads() else "the first listing has not been done"
+        return None if boundary.synced.is_set() or leader.waits() else "the first listing has not been done"
 
     serve(settings.health_port, healthy, ready)
     # Made before it waits: from the Lease on every tenth of a second counts.

@@ -154,6 +154,13 @@ class FakeKube:
         return None if self._place(manifest) in self.objects else self.put(manifest)
 
     @faulty
+    def replace(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        known = self.objects.get(self._place(manifest))
+        if known is None or known["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
+            return None
+        return self.put(manifest)
+
+    @faulty
     def read(self, api_version: str, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
         return self.get(kind, name, namespace)
 

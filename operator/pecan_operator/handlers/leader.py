@@ -113,6 +113,10 @@ class Leader:
     def leads(self) -> bool:
         return self._standing.leads(self._clock(), self._terms)
 
+    def waits(self) -> bool:
+        """Whether it has seen that another one holds the Lease."""
+        return holder_of(self._standing.lease) not in ("", self._identity)
+
     def epoch(self) -> Epoch:
         """Which leader this is, of all that have held the Lease."""
         lease = self._standing.lease or {}

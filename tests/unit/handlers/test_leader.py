@@ -98,10 +98,15 @@ def b(leases: Leases, clock: Clock) -> Process:
     return Process(leases, clock, "b")
 
 
+def test_before_its_first_look_it_neither_leads_nor_waits(a: Process) -> None:
+    assert (a.leader.leads(), a.leader.waits()) == (False, False)
+
+
 def test_the_first_one_leads_and_the_second_waits(leases: Leases, clock: Clock, a: Process, b: Process) -> None:
     assert a.leader.turn() == TERMS.renew_seconds
     assert b.leader.turn() == TERMS.look_seconds
     assert (a.leader.leads(), b.leader.leads()) == (True, False)
+    assert (a.leader.waits(), b.leader.waits()) == (False, True)
     assert a.leader.epoch() == Epoch("u1", 0)
     for _ in range(30):
         clock.seconds += 1.0
