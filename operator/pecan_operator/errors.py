@@ -24,3 +24,7 @@ class NotYet(OperatorError):
 
 class Unavailable(OperatorError):
     """A service (database, broker, API server) does not answer: what it would say is unknown, never zero."""
+
+
+class Superseded(BaseException):
+    """Another operator has taken over: this process has to end. Not an `Exception`, for no handler may live on with it."""

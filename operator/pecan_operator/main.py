@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
 
 from pecan_operator.api.crdgen import crds
-from pecan_operator.clients.kube import Kube, connect
+from pecan_operator.clients.kube import Kube, Manifest, connect
 from pecan_operator.core.workflow import slim
 from pecan_operator.errors import OperatorError
 from pecan_operator.handlers import metrics
@@ -20,6 +21,7 @@ from pecan_operator.handlers.cluster import Cluster
 from pecan_operator.handlers.context import Context
 from pecan_operator.handlers.health import serve
 from pecan_operator.handlers.installation import Installations
+from pecan_operator.handlers.leader import Leader, leave_when_superseded, new_identity
 from pecan_operator.handlers.store import Store
 from pecan_operator.handlers.watching import watch
 from pecan_operator.handlers.workqueue import WorkQueue
@@ -27,6 +29,8 @@ from pecan_operator.settings import Settings, read_settings
 
 LONGEST_RECONCILE_SECONDS = 300.0
 CRD_DEADLINE_SECONDS = 60.0
+# How long the next operator is kept waiting for what this one is in the middle of.
+STOP_SECONDS = 0.5
 _log = logging.getLogger("pecan_operator")
 
 
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout
         )
         if command == "crds":
-            apply_crds(connect())
+            apply_crds(connect(), crds())
             return 0
         return run(settings)
     except OperatorError as error:
@@ -55,16 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def apply_crds(kube: Kube) -> None:
-    """Apply the definitions and wait until each is served.
+def apply_crds(kube: Kube, definitions: Sequence[Manifest]) -> None:
+    """Apply definitions and wait until each is served.
 
     Raises:
         OperatorError: refused, or not established within a minute.
     """
-    for definition in crds():
+    for definition in definitions:
         kube.apply(definition)
     deadline = time.monotonic() + CRD_DEADLINE_SECONDS
-    for definition in crds():
+    for definition in definitions:
         name = definition["metadata"]["name"]
         while not _is_established(kube, name):
             if time.monotonic() > deadline:
@@ -73,13 +77,15 @@ def apply_crds(kube: Kube) -> None:
 
 
 def run(settings: Settings) -> int:
+    """Wait for the Lease, then work until a signal comes; the process ends by itself when the Lease is lost."""
+    stop = _stop_on_signal()
+    leave_when_superseded()
     kube = connect()
-    if settings.apply_crds:
-        apply_crds(kube)
+    leader = Leader(connect(for_lease=True), settings.namespace, settings.lease_name, new_identity())
     store = Store(lambda kind, obj: slim(obj) if kind == "PecanWorkflow" else obj)
     queue = WorkQueue(lambda key: boundary.handle(key))
 
-    installations = Installations(queue.add, Cluster(kube, store))
+    installations = Installations(queue.add, Cluster(kube, store), leader.epoch)
     context = Context(kube, Children(kube), settings, store, installations, queue.add)
     boundary = Boundary(context)
     metrics.expose(kube, installations.all)
@@ -92,20 +98,54 @@ def run(settings: Settings) -> int:
         return installations.stalled()
 
     def ready() -> str | None:
-        return None if boundary.synced.is_set() else "the first listing has not been done"
+        # One that waits is ready: a rolling update waits for it before the leader is told to end.
+        return None if boundary.synced.is_set() or leader.waits() else "the first listing has not been done"
 
-    server = serve(settings.health_port, healthy, ready)
-    queue.start()
-    stop = threading.Event()
-    threading.Thread(target=boundary.resync_forever, args=(stop,), name="resync", daemon=True).start()
+    serve(settings.health_port, healthy, ready)
+    # Made before it waits: from the Lease on every tenth of a second counts.
+    definitions = crds() if settings.apply_crds else []
+    leader.start()
+    if not leader.wait(stop):
+        leader.release()
+        return 0
+    # Beside the watches, which take their time to close and write nothing.
+    ending = threading.Thread(target=_give_over, args=(stop, queue, installations, leader), name="ending")
+    ending.start()
     try:
-        watch(store, queue.add, settings.watch_namespaces)
+        apply_crds(kube, definitions)
+        queue.start()
+        threading.Thread(target=boundary.resync_forever, args=(stop,), name="resync", daemon=True).start()
+        watch(store, queue.add, settings.watch_namespaces, stop)
     finally:
         stop.set()
-        queue.stop()
-        installations.stop()
-        server.shutdown()
+        ending.join()
     return 0
+
+
+def _stop_on_signal() -> threading.Event:
+    """Set by SIGTERM and SIGINT. They are blocked in every thread but the one that waits for them."""
+    stop = threading.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def wait() -> None:
+        signal.sigwait(signals)
+        stop.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    return stop
+
+
+def _give_over(stop: threading.Event, queue: WorkQueue, installations: Installations, leader: Leader) -> None:
+    """Once `stop` is set: end what writes, and give the Lease back, also when something does not end in time."""
+    stop.wait()
+    writers = [threading.Thread(target=each.stop, daemon=True) for each in (queue, installations)]
+    for writer in writers:
+        writer.start()
+    until = time.monotonic() + STOP_SECONDS
+    for writer in writers:
+        writer.join(max(0.0, until - time.monotonic()))
+    leader.release()
 
 
 def _is_established(kube: Kube, name: str) -> bool:

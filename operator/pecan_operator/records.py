@@ -24,6 +24,14 @@ OPEN_STATES = frozenset({RunState.PLANNED, RunState.QUEUED, RunState.RUNNING})
 FINAL_STATES = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """Which leader wrote: the Lease it held, by uid, and how often that had changed hands. A new Lease counts anew."""
+
+    lease: str
+    number: int
+
+
 class Outcome(StrEnum):
     """How a workflow ended."""
 

@@ -29,6 +29,7 @@ class Settings:
     images: Images
     watch_namespaces: tuple[str, ...]
     namespace: str
+    lease_name: str
     log_level: str
     apply_crds: bool
     health_port: int
@@ -44,6 +45,7 @@ DEFAULTS = {
     "PECAN_IMAGE_PULL_SECRETS": "",
     "PECAN_WATCH_NAMESPACES": "",
     "PECAN_OPERATOR_NAMESPACE": "default",
+    "PECAN_LEASE_NAME": "pecan-operator",
     "PECAN_LOG_LEVEL": "INFO",
     "PECAN_APPLY_CRDS": "true",
     "PECAN_HEALTH_PORT": "8080",
@@ -89,6 +91,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ),
         watch_namespaces=_items(value["PECAN_WATCH_NAMESPACES"]),
         namespace=value["PECAN_OPERATOR_NAMESPACE"],
+        lease_name=value["PECAN_LEASE_NAME"],
         log_level=value["PECAN_LOG_LEVEL"],
         apply_crds=value["PECAN_APPLY_CRDS"] == "true",
         health_port=int(value["PECAN_HEALTH_PORT"]),

@@ -216,6 +216,7 @@ def test_the_selector_finds_the_operators_pods_only(render):
 def test_by_default_the_operator_gets_its_published_settings(render):
     given = environment(pick(render(), "Deployment"))
     assert set(given) | {"PECAN_OPERATOR_NAMESPACE"} == set(DEFAULTS)
+    assert given.pop("PECAN_LEASE_NAME") == FULL_NAME
     assert read_settings({**given, "PECAN_OPERATOR_NAMESPACE": "default"}) == read_settings({})
 
 
@@ -259,6 +260,25 @@ def test_where_and_how_the_operator_runs_can_be_said(render):
     assert template["spec"]["serviceAccountName"] == "mine"
     assert ("ServiceAccount", "mine") not in kinds_and_names(manifests)
     assert pick(manifests, "ClusterRoleBinding", CLUSTER_NAME)["subjects"][0]["name"] == "mine"
+
+
+def test_an_operator_is_replaced_by_one_that_is_ready_and_two_are_apart(render):
+    affinity = {"nodeAffinity": {}}
+    one, two, said = (
+        pick(render(**values), "Deployment")["spec"]
+        for values in ({}, {"replicas": 2}, {"replicas": 2, "affinity": affinity})
+    )
+    assert one["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert "affinity" not in one["template"]["spec"]
+    (wish,) = two["template"]["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert wish["podAffinityTerm"] == {"topologyKey": "kubernetes.io/hostname", "labelSelector": two["selector"]}
+    assert said["template"]["spec"]["affinity"] == affinity
+
+
+def test_releases_of_one_namespace_have_leases_of_their_own(render):
+    (first,) = [environment(m) for m in render() if m["kind"] == "Deployment"]
+    (other,) = [environment(m) for m in render(fullnameOverride="other") if m["kind"] == "Deployment"]
+    assert (first["PECAN_LEASE_NAME"], other["PECAN_LEASE_NAME"]) == (FULL_NAME, "other")
 
 
 def test_the_hook_brings_the_crds_up_to_date_and_leaves_nothing(render):

@@ -234,6 +234,21 @@ class Release:
         wait(available, 60, lambda: f"{self.deployment} has {len(pods())} pods, or one that is not ready")
         return pods()[0]
 
+    def pods(self) -> list[str]:
+        """Names of the operator's pods that are not going."""
+        found = self._cluster.pods(self.namespace, instance=self.name, component="operator")
+        return [pod["metadata"]["name"] for pod in found]
+
+    def lease(self) -> Manifest:
+        """What the lease says by which one pod is the leader."""
+        found = self._kube.read("coordination.k8s.io/v1", "Lease", self.namespace, self.deployment) or {}
+        spec: Manifest = found["spec"]
+        return spec
+
+    def leader(self) -> str:
+        """The pod that holds the lease; empty when none does."""
+        return str(self.lease()["holderIdentity"]).rpartition("_")[0]
+
     def scale(self, replicas: int) -> None:
         """Start the operator, or stop it, and wait until that is so."""
         where = ("apps/v1", "Deployment", self.namespace, self.deployment)

@@ -154,6 +154,13 @@ class FakeKube:
         return None if self._place(manifest) in self.objects else self.put(manifest)
 
     @faulty
+    def replace(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        known = self.objects.get(self._place(manifest))
+        if known is None or known["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
+            return None
+        return self.put(manifest)
+
+    @faulty
     def read(self, api_version: str, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
         return self.get(kind, name, namespace)
 
@@ -450,6 +457,9 @@ class FakeLedger:
         ]
 
     @faulty
+    def raise_epoch(self) -> None: ...
+
+    @faulty
     def read_marker(self) -> str | None:
         return self.marker
 
@@ -525,6 +535,7 @@ class FakeBroker:
         self.connected = True
         self.connections = 1
         self.last_error: str | None = None
+        self.wait_connected = lambda timeout: self.connected
         self.queues: dict[str, deque[RunMessage]] = {}
         self.controls: list[dict[str, Any]] = []
         self.published: list[RunMessage] = []

@@ -32,6 +32,7 @@ def test_every_variable_is_read() -> None:
             "PECAN_IMAGE_PULL_SECRETS": "one, two,",
             "PECAN_WATCH_NAMESPACES": " north ,,south",
             "PECAN_OPERATOR_NAMESPACE": "pecan-system",
+            "PECAN_LEASE_NAME": "forest",
             "PECAN_LOG_LEVEL": "DEBUG",
             "PECAN_APPLY_CRDS": "false",
             "PECAN_HEALTH_PORT": "9090",
@@ -41,7 +42,7 @@ def test_every_variable_is_read() -> None:
     assert settings.images.pull_secrets == ("one", "two")
     assert settings.images.pull_policy == "Never"
     assert settings.watch_namespaces == ("north", "south")
-    assert settings.namespace == "pecan-system"
+    assert (settings.namespace, settings.lease_name) == ("pecan-system", "forest")
     assert settings.log_level == "DEBUG"
     assert settings.apply_crds is False
     assert settings.health_port == 9090

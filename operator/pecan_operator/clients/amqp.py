@@ -87,6 +87,10 @@ class Broker:
     def connected(self) -> bool:
         return self._link is not None
 
+    def wait_connected(self, timeout: float) -> bool:
+        with self._arrived:
+            return self._arrived.wait_for(lambda: self.connected, timeout)
+
     def start(self) -> None:
         started = threading.Event()
         self._thread = threading.Thread(
@@ -215,6 +219,7 @@ class Broker:
             self._link = link
             self.connections += 1
             self.last_error = None
+            self._arrived.notify_all()
         self._on_wake()
 
     def _go(self, reason: str) -> None:

@@ -23,11 +23,15 @@ MERGE = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE = 500
 REQUEST_TIMEOUT_SECONDS = (3.0, 20.0)
+LEASE_TIMEOUT_SECONDS = (1.0, 2.0)
 Manifest = dict[str, Any]
 
 
-def connect() -> Kube:
+def connect(for_lease: bool = False) -> Kube:
     """A client from the pod's service account, else from the kubeconfig.
+
+    One for a Lease is told soon that there is no answer, and tries nothing twice by itself: an answer that comes late is
+    worth nothing to it.
 
     Raises:
         UserError: there is neither.
@@ -41,7 +45,11 @@ def connect() -> Kube:
             raise UserError(
                 "NoCluster", f"no cluster is configured: neither a pod's service account nor a kubeconfig ({error})"
             ) from None
-    return Kube(kubernetes.client.ApiClient())
+    if not for_lease:
+        return Kube(kubernetes.client.ApiClient())
+    configuration = kubernetes.client.Configuration.get_default_copy()
+    configuration.retries = 0
+    return Kube(kubernetes.client.ApiClient(configuration), LEASE_TIMEOUT_SECONDS)
 
 
 class Kube:
@@ -52,8 +60,10 @@ class Kube:
         Unavailable: it did not answer, or answered 429 or 5xx.
     """
 
-    def __init__(self, api_client: Any) -> None:
+    def __init__(self, api_client: Any, timeout_seconds: tuple[float, float] = REQUEST_TIMEOUT_SECONDS) -> None:
+        """`timeout_seconds` are for connecting and for each answer."""
         self._api_client = api_client
+        self._timeout_seconds = timeout_seconds
         self._dynamic: DynamicClient | None = None
         self._lock = threading.Lock()
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -77,6 +87,16 @@ class Kube:
             return self._write("create", manifest, body=manifest, field_manager=FIELD_MANAGER)
         except _Refused as refused:
             if refused.status == 409:
+                return None
+            raise
+
+    def replace(self, manifest: Manifest) -> Manifest | None:
+        """The object as written in place of what has its `resourceVersion`; None when it has changed since, or is gone."""
+        name = manifest["metadata"]["name"]
+        try:
+            return self._write("replace", manifest, body=manifest, name=name, field_manager=FIELD_MANAGER)
+        except _Refused as refused:
+            if refused.status in (404, 409):
                 return None
             raise
 
@@ -232,7 +252,7 @@ class Kube:
             if subresource is not None:
                 resource = resource.subresources[subresource]
             answer = getattr(self._client(), verb)(
-                resource, serialize=False, _request_timeout=REQUEST_TIMEOUT_SECONDS, **arguments
+                resource, serialize=False, _request_timeout=self._timeout_seconds, **arguments
             )
             result: Manifest = json.loads(answer.data)
             return result

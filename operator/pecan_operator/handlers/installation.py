@@ -18,6 +18,7 @@ from pecan_operator.errors import NotYet
 from pecan_operator.handlers.patrol import Cluster
 from pecan_operator.handlers.runs import RunLoop
 from pecan_operator.handlers.workqueue import Key
+from pecan_operator.records import Epoch
 
 RABBITMQ_VHOST = "pecan"
 LOOP_SILENT_SECONDS = 300.0
@@ -52,6 +53,7 @@ class Installation:
         connections: Connections,
         enqueue: Callable[[Key, float], None],
         cluster: Cluster,
+        epoch: Epoch | None,
     ) -> None:
         given = connections.ledger
         self.connections = connections
@@ -62,7 +64,7 @@ class Installation:
             password=given["PGPASSWORD"],
             dbname=given["PGDATABASE"],
         )
-        self.ledger = Ledger(self.database)
+        self.ledger = Ledger(self.database, epoch)
         self.bety = Bety(self.database)
         self.broker = Broker(connections.rabbitmq["uri"], on_wake=lambda: self.loop.wake())
         self.management = Management(
@@ -89,9 +91,13 @@ class Installation:
 class Installations:
     """One Installation a namespace, replaced when its credentials change. Thread-safe."""
 
-    def __init__(self, enqueue: Callable[[Key, float], None], cluster: Cluster) -> None:
+    def __init__(
+        self, enqueue: Callable[[Key, float], None], cluster: Cluster, epoch: Callable[[], Epoch | None] = lambda: None
+    ) -> None:
+        """`epoch` is asked once the process leads."""
         self._enqueue = enqueue
         self._cluster = cluster
+        self._epoch = epoch
         self._lock = threading.Lock()
         self._by_namespace: dict[str, Installation] = {}
 
@@ -101,7 +107,7 @@ class Installations:
             present = self._by_namespace.get(namespace)
             if present is not None and present.connections == connections:
                 return False
-            replacement = Installation(namespace, connections, self._enqueue, self._cluster)
+            replacement = Installation(namespace, connections, self._enqueue, self._cluster, self._epoch())
             self._by_namespace[namespace] = replacement
         if present is not None:
             present.stop()
@@ -146,5 +152,9 @@ class Installations:
         return None
 
     def stop(self) -> None:
-        for installation in self.all().values():
-            installation.stop()
+        """All of them at the same time, for the next operator waits."""
+        threads = [threading.Thread(target=each.stop, daemon=True) for each in self.all().values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

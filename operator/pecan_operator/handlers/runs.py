@@ -164,6 +164,8 @@ class RunLoop:
         return {queue: (self.view(queue), model.replicas) for queue, model in served.items()}
 
     def _run(self) -> None:
+        # A first turn without connection would cost a second, which counts when one operator follows another.
+        self._broker.wait_connected(1.0)
         while not self._stopping.is_set():
             began = self.beat = self._clock()
             try:
@@ -212,6 +214,7 @@ class RunLoop:
             return
         connection = self._broker.connections
         self._depths.forget()
+        self._ledger.raise_epoch()
         self._broker.declare_topology()
         with self._lock:
             queues = list(self._served)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -88,8 +89,10 @@ def watch_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def watch(store: Store, enqueue: Callable[[Key, float], None], namespaces: tuple[str, ...]) -> None:
-    """Watch until signalled."""
+def watch(
+    store: Store, enqueue: Callable[[Key, float], None], namespaces: tuple[str, ...], stop: threading.Event
+) -> None:
+    """Watch until `stop` is set."""
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     kopf.run(
         registry=registry(store, enqueue),
@@ -98,4 +101,5 @@ def watch(store: Store, enqueue: Callable[[Key, float], None], namespaces: tuple
         identity="pecan-operator",  # type: ignore[arg-type]  # by default the login name, which a uid of its own lacks
         clusterwide=not namespaces,
         namespaces=namespaces,
+        stop_flag=stop,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,10 +28,10 @@ FINISHED = ("Succeeded", "Failed", "Cancelled")
 _OPERATOR = {"app.kubernetes.io/component": "operator", "app.kubernetes.io/instance": "pecan"}
 _KILL = """
 import os, pathlib, signal, sys
-uid = sys.argv[1]
+uid, what = sys.argv[1], sys.argv[2].encode()
 for process in pathlib.Path("/proc").glob("[0-9]*"):
     try:
-        if uid in (process / "cgroup").read_text().replace("_", "-") and b"worker.py" in (process / "cmdline").read_bytes():
+        if uid in (process / "cgroup").read_text().replace("_", "-") and what in (process / "cmdline").read_bytes():
             os.kill(int(process.name), signal.SIGKILL)
             print("killed", process.name)
     except OSError:
@@ -133,9 +134,15 @@ class Site:
 
     def kill_worker_process(self, pod: str) -> None:
         """SIGKILL to the worker in a pod, from outside its container; the container is started again in its place."""
-        uid = self.kube.read("v1", "Pod", self.namespace, pod)["metadata"]["uid"]  # type: ignore[index]
-        said = self.run(self._node_pod, "python3", "-c", _KILL, uid, namespace=self._outside)
+        self.kill_process(pod, "worker.py", self.namespace)
+
+    def kill_process(self, pod: str, what: str, namespace: str) -> float:
+        """SIGKILL to the processes of a pod with that in their command line; returns the time of day just before."""
+        uid = self.kube.read("v1", "Pod", namespace, pod)["metadata"]["uid"]  # type: ignore[index]
+        node_pod, before = self._node_pod, time.time()
+        said = self.run(node_pod, "python3", "-c", _KILL, uid, what, namespace=self._outside)
         assert "killed" in said, f"no process of {pod} was found"
+        return before
 
     def kill_operator(self) -> str:
         """Delete the operator's pod without any grace; returns its name."""

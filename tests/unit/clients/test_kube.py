@@ -14,8 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes
 import pytest
 
-from pecan_operator.clients import kube as kube_module
-from pecan_operator.clients.kube import Kube
+from pecan_operator.clients.kube import REQUEST_TIMEOUT_SECONDS, Kube
 from pecan_operator.errors import NotYet, Unavailable, UserError
 
 MODEL = {
@@ -29,7 +28,7 @@ CONFIG = {
     "metadata": {"name": "settings", "namespace": "forest"},
     "data": {"a": "b"},
 }
-VERBS = ["create", "delete", "get", "list", "patch"]
+VERBS = ["create", "delete", "get", "list", "patch", "update"]
 
 
 def _served(*kinds: tuple[str, str]) -> dict[str, Any]:
@@ -123,7 +122,7 @@ def server() -> Iterator[tuple[Api, str]]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -135,11 +134,11 @@ def server() -> Iterator[tuple[Api, str]]:
     http.shutdown()
 
 
-def client_of(address: str) -> Kube:
+def client_of(address: str, timeout_seconds: tuple[float, float] = REQUEST_TIMEOUT_SECONDS) -> Kube:
     configuration = kubernetes.client.Configuration()
     configuration.host = address
     configuration.retries = False
-    return Kube(kubernetes.client.ApiClient(configuration))
+    return Kube(kubernetes.client.ApiClient(configuration), timeout_seconds)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +177,26 @@ def test_create(kube: Kube, api: Api) -> None:
 def test_what_exists_is_not_created(kube: Kube, api: Api) -> None:
     api.refuse(409, 'configmaps "settings" already exists')
     assert kube.create(CONFIG) is None
+
+
+def test_replace_puts_what_was_read_and_changed(kube: Kube, api: Api) -> None:
+    read = {**CONFIG, "metadata": {**CONFIG["metadata"], "resourceVersion": "7"}}
+    api.answer = lambda _: (200, read)
+    assert kube.replace(read) == read
+    assert (api.last.method, api.last.path) == ("PUT", "/api/v1/namespaces/forest/configmaps/settings")
+    assert api.last.body == read
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_what_has_changed_meanwhile_is_not_replaced(kube: Kube, api: Api, status: int) -> None:
+    api.answer = lambda _: (status, {})
+    assert kube.replace(CONFIG) is None
+
+
+def test_replace_that_is_forbidden_is_told(kube: Kube, api: Api) -> None:
+    api.answer = lambda _: (403, {"message": "leases is forbidden"})
+    with pytest.raises(UserError, match="refused to replace ConfigMap settings: leases is forbidden"):
+        kube.replace(CONFIG)
 
 
 def test_read(kube: Kube, api: Api) -> None:
@@ -314,12 +333,11 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert away.value.reason == "KubernetesUnavailable"
 
 
-def test_an_answer_that_does_not_come_is_unavailable(kube: Kube, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kube_module, "REQUEST_TIMEOUT_SECONDS", (0.5, 0.02))
+def test_an_answer_that_does_not_come_is_unavailable(server: tuple[Api, str], api: Api) -> None:
     waiting = threading.Event()
     api.answer = lambda _: (200, waiting.wait(2.0))
     with pytest.raises(Unavailable, match="did not answer"):
-        kube.read("v1", "ConfigMap", "forest", "settings")
+        client_of(server[1], (0.5, 0.02)).read("v1", "ConfigMap", "forest", "settings")
     waiting.set()
 
 

@@ -18,6 +18,7 @@ from pecan_operator.handlers.installation import LOOP_SILENT_SECONDS, Connection
 from pecan_operator.handlers.platform import Result
 from pecan_operator.handlers.platform_handler import PlatformHandler
 from pecan_operator.handlers.workqueue import Key
+from pecan_operator.records import Epoch
 
 LEDGER = {"PGHOST": "h", "PGPORT": "5432", "PGUSER": "u", "PGPASSWORD": "hush", "PGDATABASE": "bety"}
 RABBITMQ = {"uri": "amqp://u:hush@h/pecan", "management-uri": "http://h:15672", "username": "u", "password": "hush"}
@@ -101,6 +102,14 @@ def test_a_platform_that_goes_calls_its_workers_back_before_the_connection_close
     with pytest.raises(NotYet):
         installations.get(NAMESPACE)
     installations.remove(NAMESPACE)
+
+
+def test_its_ledger_writes_as_the_leader_it_is_at_that_time() -> None:
+    epochs = [Epoch("lease", 7)]
+    installations = Installations(lambda key, delay: None, None, lambda: epochs[-1])  # type: ignore[arg-type]
+    epochs.append(Epoch("lease", 8))
+    installations.ensure(NAMESPACE, READY)
+    assert installations.get(NAMESPACE).ledger._epoch == Epoch("lease", 8)
 
 
 def test_stopping_closes_all(parts: list[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from psycopg2.extras import execute_values
 
-from pecan_operator.clients.database import Database
+from pecan_operator.clients.ledger.fence import Fence
 from pecan_operator.records import Backlog, QueueCounts, RunKey, RunMessage
 
 _MARKER = "broker-marker"
@@ -73,10 +73,8 @@ FROM chosen WHERE run.workflow_id = chosen.workflow_id AND run.run_id = chosen.r
 """
 
 
-class Queues:
+class Queues(Fence):
     """The part of the ledger that knows model queues."""
-
-    _database: Database
 
     def backlogs(self, queue: str) -> list[Backlog]:
         """Workflows with planned runs on this queue, neither suspended nor cancelled; oldest first."""
@@ -111,7 +109,7 @@ class Queues:
         """
         if not messages:
             return
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             execute_values(
                 cursor,
                 _MARK,
@@ -138,7 +136,7 @@ class Queues:
     def _requeue(self, states: Sequence[str], queues: Sequence[str] | None) -> int:
         where = "true" if queues is None else "run.queue = ANY(%(queues)s)"
         values = {"queues": None if queues is None else list(queues), "states": list(states)}
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute(_HOLD.format(where=where), values)
             cursor.execute(_REQUEUE.format(where=where), values)
             return cursor.rowcount
@@ -163,7 +161,7 @@ class Queues:
 
     def write_marker(self, name: str) -> None:
         """Keeps the name of the marker queue."""
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute(
                 "INSERT INTO pecan_operator.setting (key, value) VALUES (%s, %s)"
                 " ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from pecan_operator.clients.database import Cursor, Database
+from pecan_operator.clients.database import Cursor
+from pecan_operator.clients.ledger.fence import Fence
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunChange, RunKey, RunPlan, RunRow, RunState
 
@@ -52,10 +53,8 @@ SELECT DISTINCT workflow.uid FROM changed JOIN pecan_operator.workflow USING (wo
 _WRITE_TYPES = "(%s::bigint, %s, %s, %s::integer, %s::integer, %s, %s, %s::timestamptz, %s::timestamptz)"
 
 
-class Runs:
+class Runs(Fence):
     """The part of the ledger that knows single runs."""
-
-    _database: Database
 
     def register_runs(self, workflow_id: int, runs: Sequence[RunPlan]) -> int:
         """Puts the run list of a workflow in the ledger, in this order, and marks the workflow as prepared.
@@ -106,6 +105,7 @@ class Runs:
         """
         if not keys:
             return {}
+        self._hold_epoch(cursor)
         cursor.execute(
             "SELECT 1 FROM pecan_operator.workflow WHERE workflow_id = ANY(%s) ORDER BY workflow_id FOR SHARE",
             (sorted({key.workflow_id for key in keys}),),

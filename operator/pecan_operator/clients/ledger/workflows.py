@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg2.extras import Json
 
-from pecan_operator.clients.database import Cursor, Database
+from pecan_operator.clients.database import Cursor
+from pecan_operator.clients.ledger.fence import Fence
 from pecan_operator.errors import UserError
 from pecan_operator.records import FailedRun, Outcome, RunCounts, WorkflowRequest, WorkflowRow
 
@@ -78,10 +79,8 @@ FROM chosen WHERE run.workflow_id = %(workflow_id)s AND run.run_id = chosen.run_
 """
 
 
-class Workflows:
+class Workflows(Fence):
     """The part of the ledger that knows workflows; they are named by the uid of their PecanWorkflow."""
-
-    _database: Database
 
     def accept_workflow(self, request: WorkflowRequest) -> WorkflowRow:
         """The row of this uid, made together with BETY's when there is none. UserError when BETY refuses a value."""
@@ -92,7 +91,7 @@ class Workflows:
             "params": " ".join(json.dumps(request.params, sort_keys=True).split()),
             "hostname": " ".join(request.hostname.split()),
         }
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('workflow ' || %s, 0))", (request.uid,))
             known = _select(cursor, "uid = %s", (request.uid,))
             if known:
@@ -125,7 +124,7 @@ class Workflows:
 
     def forget_folder(self, uid: str) -> None:
         """The folder of a workflow whose resource is gone has been removed: nothing is left to do."""
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute("UPDATE pecan_operator.workflow SET folder_policy = 'Retain' WHERE uid = %s", (uid,))
 
     def update_workflow(
@@ -142,7 +141,7 @@ class Workflows:
         """Takes over what a user may change in a workflow; writes nothing when it is so already."""
         values = (priority, max_parallel, max_attempts, stop_on_error, suspended, folder_policy)
         columns = "(priority, max_parallel, max_attempts, stop_on_error, suspended, folder_policy)"
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute(
                 f"UPDATE pecan_operator.workflow SET {columns} = (%s, %s::integer, %s, %s, %s, %s)"
                 f" WHERE uid = %s AND {columns} IS DISTINCT FROM (%s, %s::integer, %s, %s, %s, %s)",
@@ -154,7 +153,7 @@ class Workflows:
 
         The first reason stays. Safe to repeat, which also cancels what went back to planned since.
         """
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute(
                 "UPDATE pecan_operator.workflow SET cancelled_at = coalesce(cancelled_at, now()),"
                 " cancel_reason = coalesce(cancel_reason, %s) WHERE uid = %s AND finished_at IS NULL"
@@ -166,7 +165,7 @@ class Workflows:
 
     def close_cancelled(self, uid: str) -> int:
         """Cancels every open run of a cancelled workflow, for when no worker can answer any more; returns how many."""
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute(
                 "SELECT workflow_id FROM pecan_operator.workflow WHERE uid = %s AND cancelled_at IS NOT NULL"
                 " FOR UPDATE",
@@ -180,7 +179,7 @@ class Workflows:
 
     def finish_workflow(self, uid: str, outcome: Outcome, message: str | None) -> bool:
         """Ends the workflow here and in BETY. True when this call did it, so that it is told once."""
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             cursor.execute(
                 "UPDATE pecan_operator.workflow SET finished_at = now(), outcome = %s, message = %s"
                 " WHERE uid = %s AND finished_at IS NULL RETURNING workflow_id",
