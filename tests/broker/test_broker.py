@@ -28,7 +28,7 @@ def runs(queue: str, count: int, workflow: int = 7) -> list[RunMessage]:
 def connect(uri: str, **options: Any) -> Broker:
     broker = Broker(uri, **options)
     broker.start()
-    wait_for(lambda: broker.connected)
+    assert broker.wait_connected(10.0)
     return broker
 
 

@@ -23,6 +23,9 @@ class HalfDeaf(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._pass_on()
 
+    def do_PUT(self) -> None:
+        self._pass_on()
+
     def do_PATCH(self) -> None:
         self._pass_on()
 

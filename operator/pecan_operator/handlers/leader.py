@@ -144,8 +144,10 @@ class Leader:
             return self._turn()
         except OperatorError as error:
             self._tell(logging.WARNING, f"Lease {self._name}: {error}")
-            self._is_fresh = False
-            return self._terms.look_seconds if self._leading.is_set() else self._terms.renew_seconds
+        except Exception:
+            _log.exception("Lease %s", self._name)
+        self._is_fresh = False
+        return self._terms.look_seconds if self._leading.is_set() else self._terms.renew_seconds
 
     def _turn(self) -> float:
         if not self._is_fresh:
@@ -176,7 +178,7 @@ class Leader:
         self._is_fresh = True
         if not self._leading.is_set():
             self._leading.set()
-            self._tell(logging.INFO, f"Lease {self._name} is ours ({transitions_of(made)}. change of holder)")
+            self._tell(logging.INFO, f"Lease {self._name} is ours; it has changed hands {transitions_of(made)} times")
 
     def _tell(self, level: int, text: str) -> None:
         if text != self._told:

@@ -78,6 +78,7 @@ def broker() -> Broker:
 
 def test_nothing_is_known_without_a_connection(broker: Broker) -> None:
     assert not broker.connected
+    assert not broker.wait_connected(0.01)
     with pytest.raises(Unavailable, match="not connected yet"):
         broker.ready(["Q"])
     with pytest.raises(Unavailable):

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes
 import pytest
 
-from pecan_operator.clients.kube import REQUEST_TIMEOUT_SECONDS, Kube
+from pecan_operator.clients import kube as kube_module
+from pecan_operator.clients.kube import REQUEST_TIMEOUT_SECONDS, Kube, connect
 from pecan_operator.errors import NotYet, Unavailable, UserError
 
 MODEL = {
@@ -331,6 +332,22 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable) as away:
         kube.read("v1", "ConfigMap", "forest", "settings")
     assert away.value.reason == "KubernetesUnavailable"
+
+
+def test_a_client_for_a_lease_is_told_soon_and_asks_once(
+    server: tuple[Api, str], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = kubernetes.client.Configuration()
+    configuration.host = server[1]
+    monkeypatch.setattr(kubernetes.config, "load_incluster_config", lambda: None)
+    monkeypatch.setattr(kubernetes.client.Configuration, "_default", configuration)
+    monkeypatch.setattr(kube_module, "LEASE_TIMEOUT_SECONDS", (0.5, 0.05))
+    waiting = threading.Event()
+    api.answer = lambda _: (200, waiting.wait(2.0))
+    with pytest.raises(Unavailable, match="did not answer"):
+        connect(for_lease=True).replace(CONFIG)
+    waiting.set()
+    assert len(api.requests) == 1
 
 
 def test_an_answer_that_does_not_come_is_unavailable(server: tuple[Api, str], api: Api) -> None:

@@ -211,6 +211,17 @@ def test_what_is_refused_is_told_once(leases: Leases, a: Process, caplog: pytest
     assert [record.getMessage() for record in caplog.records] == ["Lease pecan: leases is forbidden"]
 
 
+def test_a_fault_of_ours_does_not_end_the_looking(leases: Leases, a: Process) -> None:
+    def fault(when: str) -> None:
+        raise KeyError("spec")
+
+    leases.fault = fault
+    assert a.leader.turn() == TERMS.renew_seconds
+    leases.fault = lambda when: None
+    a.leader.turn()
+    assert a.leader.leads()
+
+
 def test_the_threads_lead_renew_and_give_back(leases: Leases) -> None:
     quick = Terms(renew_seconds=0.01, look_seconds=0.01)
     first = Leader(leases, *NAME, "a", terms=quick)

@@ -13,7 +13,7 @@ from fakes import START, FakeBroker, FakeDatabase, FakeLedger, _plan
 from objects import NAMESPACE
 
 from pecan_operator.core.runs import lost
-from pecan_operator.errors import Unavailable
+from pecan_operator.errors import Superseded, Unavailable
 from pecan_operator.handlers.patrol import ORPHAN_SECONDS, OVERDUE_MARGIN_SECONDS, STALLED_SECONDS, Served
 from pecan_operator.handlers.runs import RunLoop
 from pecan_operator.handlers.workqueue import Key
@@ -117,6 +117,34 @@ def test_a_new_connection_declares_asks_and_leaves_a_marker() -> None:
     assert bench.commands("report") == [{"command": "report"}]
     bench.step(times=3)
     assert len(bench.commands("report")) == 1
+
+
+def superseded(*given: Any) -> None:
+    raise Superseded("operator number 2 has taken over")
+
+
+def test_an_operator_that_was_replaced_does_nothing_with_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    monkeypatch.setattr(bench.ledger, "raise_epoch", superseded)
+    with pytest.raises(Superseded):
+        bench.step()
+    assert (bench.ledger.marker, bench.broker.controls) == (None, [])
+    assert bench.states() == [RunState.PLANNED] * 4
+
+
+def test_an_operator_that_is_replaced_ends_and_leaves_the_events_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.step()
+    bench.say("started", 0)
+    bench.say("started", 1)
+    monkeypatch.setattr(bench.ledger, "lock_runs", superseded)
+    with pytest.raises(Superseded):
+        bench.step()
+    monkeypatch.undo()
+    bench.broker.reconnect()
+    bench.start()
+    bench.step()
+    assert bench.states()[:2] == [RunState.RUNNING] * 2
 
 
 def test_a_broker_that_keeps_its_data_changes_nothing() -> None:
