@@ -52,6 +52,7 @@ def writes(ledger, database, workflow, request_for):
         "forget_folder": lambda: ledger.forget_folder("a"),
         "cancel_workflow": lambda: ledger.cancel_workflow("a", "no more"),
         "close_cancelled": lambda: ledger.close_cancelled("a"),
+        "retry_workflow": lambda: ledger.retry_workflow("a", 1),
         "finish_workflow": lambda: ledger.finish_workflow("a", Outcome.FAILED, None),
     }
 

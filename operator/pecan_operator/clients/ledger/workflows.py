@@ -202,7 +202,7 @@ class Workflows(Fence):
         Returns how many runs these are; None when nothing was done: it was done before, or the workflow is being
         cancelled or was cancelled.
         """
-        with self._database.transaction() as cursor:
+        with self._fenced() as cursor:
             # This lock keeps out events, which hold the row too: what is counted next stays so.
             cursor.execute(_RETRY, {"uid": uid, "generation": generation})
             found = cursor.fetchone()
