@@ -172,7 +172,7 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
 
 # Another Python, with another pika, to run the worker with: it has to do with what a model image has.
 WORKER_PYTHON = os.environ.get("PECAN_WORKER_PYTHON", sys.executable)
-WORKER = Path(__file__).parents[2] / "model-images" / "base" / "worker.py"
+WORKER = Path(os.environ.get("PECAN_WORKER_FILE") or Path(__file__).parents[2] / "model-images" / "base" / "worker.py")
 QUICK = {
     "PECAN_RENEW_SECONDS": "0.2",
     "PECAN_STALE_SECONDS": "0.8",
@@ -189,6 +189,7 @@ class WorkerProcess:
     def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.name = name
         self.log = log
+        self.python = WORKER_PYTHON
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 

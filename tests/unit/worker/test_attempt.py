@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_operator.assets import worker
-from pecan_operator.assets.worker import Attempt, Look, Message, Outcome, Process, Settings
+from pecan_operator.assets.worker import Attempt, Look, Memory, Message, Outcome, Process, Settings
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def keyless(folder: Path, redelivered: bool = False) -> Message:
 
 
 def attempt(folder: Path, of: Message | None = None, **values: str) -> Attempt:
-    return Attempt(settings(folder, **values), of or message(folder))
+    return Attempt(settings(folder, **values), of or message(folder), Memory(str(folder)))
 
 
 def leave_result(folder: Path, state: str, attempt: int = 1, workflow: str | None = "7", run: str | None = "1") -> None:
@@ -57,11 +57,15 @@ def job(folder: Path, script: str) -> None:
     (folder / "job.sh").chmod(0o755)
 
 
+def nothing() -> None:
+    """What nobody waits for."""
+
+
 def run(folder: Path, script: str = "true", of: Message | None = None, **values: str) -> Outcome:
     job(folder, script)
     this = attempt(folder, of, **values)
     assert this.look() is Look.CLAIMED
-    return this.run(lambda: None)
+    return this.run(nothing, nothing)
 
 
 ANSWERS = [
@@ -218,7 +222,7 @@ def test_a_job_that_cannot_be_spawned_has_failed(folder: Path) -> None:
     this = attempt(folder)
     assert this.look() is Look.CLAIMED
     (folder / "job.log").mkdir()
-    outcome = this.run(lambda: None)
+    outcome = this.run(nothing, nothing)
     assert outcome.state == "failed"
     assert "cannot start" in (outcome.reason or "")
     assert not (folder / ".pecan-claim").exists()
@@ -228,7 +232,7 @@ def test_a_success_that_cannot_be_written_is_none(folder: Path) -> None:
     job(folder, "mkdir .pecan-result.json.part")
     this = attempt(folder)
     this.look()
-    outcome = this.run(lambda: None)
+    outcome = this.run(nothing, nothing)
     assert outcome.state == "failed"
     assert "cannot be written" in (outcome.reason or "")
 
@@ -279,7 +283,7 @@ def test_a_released_run_is_as_if_it_never_began(folder: Path) -> None:
     this = attempt(folder)
     this.look()
     ended: list[Outcome] = []
-    thread = threading.Thread(target=lambda: ended.append(this.run(lambda: None)))
+    thread = threading.Thread(target=lambda: ended.append(this.run(nothing, nothing)))
     thread.start()
     deadline = time.monotonic() + 5
     while not (folder / "begun").exists() and time.monotonic() < deadline:
@@ -295,24 +299,20 @@ def test_a_released_run_is_as_if_it_never_began(folder: Path) -> None:
 def test_a_process_stopped_before_it_began_never_runs(tmp_path: Path) -> None:
     process = Process()
     assert process.stop("cancelled")
-    assert process.run("touch ran", str(tmp_path), str(tmp_path / "log"), {}) is None
+    assert not process.start("touch ran", str(tmp_path), str(tmp_path / "log"), {})
     assert not (tmp_path / "ran").exists()
 
 
 def test_only_the_first_reason_to_stop_counts(tmp_path: Path) -> None:
     process = Process()
-    codes: list[int | None] = []
-    thread = threading.Thread(
-        target=lambda: codes.append(process.run("echo > on; exec sleep 60", str(tmp_path), str(tmp_path / "log"), {}))
-    )
-    thread.start()
+    assert process.start("echo > on; exec sleep 60", str(tmp_path), str(tmp_path / "log"), {})
     deadline = time.monotonic() + 5
     while not (tmp_path / "on").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert process.stop("cancelled")
     assert not process.stop("timeout")
-    thread.join(5)
-    assert codes == [128 + signal.SIGTERM]
+    process.wait()
+    assert process.reap() == 128 + signal.SIGTERM
     assert process.stopped_as == "cancelled"
     assert not process.stop("released")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import spec
 
-from pecan_operator.assets.worker import Attempt, Delivery, Message, Running, Session, Settings, Worker
+from pecan_operator.assets.worker import Attempt, Delivery, Memory, Message, Running, Session, Settings, Worker
 
 MODEL = {"name": "Sipnet", "type": "SIPNET", "version": "git", "binary": "/bin/sipnet"}
 
@@ -26,19 +27,20 @@ class NotedSession:
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.events: list[Mapping[str, Any]] = []
         self.settled: list[str] = []
-        self.is_subscribed = True
+        self.in_hand: set[Delivery] = set()
+        self.is_asking = True
 
     def publish_event(self, event: Mapping[str, Any]) -> None:
         self.events.append(event)
 
-    async def confirm_event(self, event: Mapping[str, Any]) -> None:
-        self.events.append(event)
+    async def confirm(self, answer: None) -> None:
+        pass
 
     def unsubscribe(self) -> None:
-        self.is_subscribed = False
+        self.is_asking = False
 
     def subscribe(self, on_delivery: Callable[[Delivery], None]) -> None:
-        self.is_subscribed = True
+        self.is_asking = True
 
     def settle(self, action: Callable[[Any], None]) -> None:
         action(
@@ -82,19 +84,45 @@ def test_a_fault_of_the_worker_is_told_and_the_message_acknowledged(
     in_loop(test, tmp_path)
 
 
-def test_its_own_job_is_adopted_and_other_work_given_back(tmp_path: Path) -> None:
+def test_its_own_job_is_adopted_once_its_connection_is_lost(tmp_path: Path) -> None:
     async def test(worker: Worker, session: Any, settings: Settings) -> None:
         mine = message(tmp_path)
-        running = worker._running = Running(Attempt(settings, mine), Delivery(session, 1, mine))
-        again = Delivery(session, 2, replace(mine, redelivered=True))
+        lost = NotedSession()
+        running = begin(worker, settings, Delivery(lost, 1, mine))  # type: ignore[arg-type]
+        doubled = Delivery(session, 2, mine)
+        worker._on_delivery(doubled)
+        assert running.delivery is not doubled
+        lost.closed.set_result("cut")
+        again = Delivery(session, 3, replace(mine, redelivered=True))
         worker._on_delivery(again)
         assert running.delivery is again
         assert [event["event"] for event in session.events] == ["started"]
-        assert session.is_subscribed
-        worker._on_delivery(Delivery(session, 3, replace(mine, attempt=2)))
-        assert running.delivery is again
-        assert session.settled == ["give back"]
-        assert not session.is_subscribed
+
+    in_loop(test, tmp_path)
+
+
+def begin(worker: Worker, settings: Settings, delivery: Delivery) -> Running:
+    over = asyncio.get_running_loop().create_future()
+    worker._running = Running(Attempt(settings, delivery.message, Memory()), delivery, over)
+    return worker._running
+
+
+def test_a_busy_worker_answers_what_is_on_file_and_gives_back_the_rest(tmp_path: Path) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        lost = NotedSession()
+        lost.closed.set_result("cut")
+        begin(worker, settings, Delivery(lost, 1, message(tmp_path, run="1")))  # type: ignore[arg-type]
+        session.is_asking = False
+        await worker._serve(Delivery(session, 1, message(tmp_path, run="2")))
+        assert (session.events, session.settled, session.is_asking) == ([], ["give back"], False)
+        result = {"workflow": "7", "run": "3", "attempt": 1, "state": "succeeded"}
+        known = message(tmp_path, run="3")
+        (Path(known.folder or "") / ".pecan-result.json").write_text(json.dumps(result))
+        await worker._serve(Delivery(session, 2, known))
+        assert [(event["event"], event["run"]) for event in session.events] == [("finished", "3"), ("started", "1")]
+        assert session.settled == ["give back", "ack"]
+        assert session.is_asking
+        assert sorted(path.name for path in (tmp_path / "run" / "2").iterdir()) == []
 
     in_loop(test, tmp_path)
 
@@ -126,7 +154,7 @@ def test_a_recalled_delivery_is_given_back(tmp_path: Path) -> None:
 def test_a_command_that_says_nothing_changes_nothing(tmp_path: Path, command: bytes) -> None:
     async def test(worker: Worker, session: Any, settings: Settings) -> None:
         worker._on_control(command)
-        assert session.is_subscribed
+        assert session.is_asking
         assert session.events == []
 
     in_loop(test, tmp_path)
