@@ -564,10 +564,6 @@ class Attempt:
             return answer
         return Look.CLAIMED
 
-    def known_outcome(self) -> Outcome | None:
-        """What answers the message without a run. Raises OSError."""
-        return None if self._misplaced() else self._answer_on_file()
-
     def expire(self, seen: bytes, how: str | None = None) -> Outcome | None:
         """Removes the claim of a dead worker; `how` it ended, if known. Raises OSError.
 
@@ -848,7 +844,7 @@ class Session:
         self._work: Any = None
         self._side: Any = None
         self._consumer: str | None = None
-        self._on_empty: Callable[[], None] | None = None
+        self._on_empty: Callable[[], object] | None = None
         self._published = 0
         self._unconfirmed: dict[int, asyncio.Future[bool]] = {}
         self._returned: set[str] = set()
@@ -917,7 +913,7 @@ class Session:
 
         self.settle(consume)
 
-    def fetch(self, on_delivery: Callable[[Delivery], None], on_empty: Callable[[], None]) -> None:
+    def fetch(self, on_delivery: Callable[[Delivery], None], on_empty: Callable[[], object]) -> None:
         """Takes one message of the model's queue now, whatever others are in hand; or tells that there is none."""
 
         def deliver(_: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -1097,6 +1093,7 @@ class Worker:
         self._waiting: set[Delivery] = set()
         self._serving: dict[asyncio.Task[None], Delivery] = {}
         self._cancelled: dict[str, None] = {}
+        self._untold: list[Mapping[str, Any]] = []
         self._deaths = Deaths(settings.worker, settings.since)
         self._memory = Memory()
 
@@ -1148,6 +1145,7 @@ class Worker:
                 await session.open(self._on_control)
                 log("connected", queue=self._queue)
                 self._session = session
+                self._tell_again()
                 self._come_back()
                 reason = await asyncio.shield(session.closed)
             except Disconnected as error:
@@ -1172,21 +1170,24 @@ class Worker:
                 reap_orphans()
 
     @property
-    def _may_ask(self) -> bool:
-        """Whether this worker wants a message and has not asked for one yet."""
-        is_away = self._leaving.is_set() or time.monotonic() < self._paused_until
-        return self._session is not None and not self._session.is_asking and not is_away
+    def _is_away(self) -> bool:
+        """Whether this worker takes no messages, for a time or for good."""
+        return self._leaving.is_set() or time.monotonic() < self._paused_until
 
-    def _subscribe(self) -> None:
-        """Waits for a message, unless one is in hand; one of a connection that was lost is none, it may come again."""
-        if self._session is not None and self._may_ask and not self._session.in_hand:
-            self._session.subscribe(self._on_delivery)
+    def _subscribe(self) -> bool:
+        """Has a message come when there is one; one is enough, but that of a lost connection may come again.
+
+        False when nothing was to be done.
+        """
+        session = self._session
+        if session is None or session.is_asking or session.in_hand or self._is_away:
+            return False
+        session.subscribe(self._on_delivery)
+        return True
 
     def _come_back(self) -> None:
         """Subscribes after it was away, and says so."""
-        was_asking = self._session is not None and self._session.is_asking
-        self._subscribe()
-        if self._session is not None and self._session.is_asking and not was_asking and self._running is None:
+        if self._subscribe() and self._session is not None and self._running is None:
             self._session.publish_event(self._event("ready"))
 
     def _fetch_next(self, running: Running) -> None:
@@ -1195,8 +1196,9 @@ class Worker:
         No further than that: with two answers on their way, the next message comes when both are acknowledged.
         """
         running.is_ending = True
-        if self._session is not None and self._may_ask and len(self._serving) < 2:
-            self._session.fetch(self._on_delivery, self._subscribe)
+        session = self._session
+        if session is not None and not session.is_asking and not self._is_away and len(self._serving) < 2:
+            session.fetch(self._on_delivery, self._subscribe)
 
     def _take_no_more(self) -> None:
         if self._session is not None:
@@ -1270,7 +1272,8 @@ class Worker:
             log("adopted", folder=delivery.message.folder)
             running.delivery = delivery
             self._tell_started(running)
-        elif self._leaving.is_set() or time.monotonic() < self._paused_until:
+        elif self._is_away or (running is not None and not running.is_ending):
+            # Another worker will be quicker; ours comes back here, or is answered from its result.
             delivery.give_back()
         else:
             task = asyncio.get_running_loop().create_task(self._serve(delivery))
@@ -1307,14 +1310,10 @@ class Worker:
             await self._answer(delivery, Outcome("refused", reason=shorten(message.problem or "no folder")))
             return
         attempt = Attempt(self._settings, message, self._memory)
-        running = self._running
-        if running is not None and not running.is_ending:
-            await self._answer_while_busy(delivery, attempt)
-            return
         self._waiting.add(delivery)
         try:
-            if running is not None:
-                await running.over
+            if self._running is not None:
+                await self._running.over
             await self._answered_before(delivery)
             outcome = await self._claim(delivery, attempt)
         except OSError as error:
@@ -1325,19 +1324,6 @@ class Worker:
             await self._execute(delivery, attempt)
         else:
             await self._answer(delivery, outcome)
-
-    async def _answer_while_busy(self, delivery: Delivery, attempt: Attempt) -> None:
-        """After a reconnection the message of the run before the present one may come first: its result is on file.
-
-        Anything else is given back: another worker will be quicker. Raises Recalled then, or Disconnected.
-        """
-        outcome = await in_thread(attempt.known_outcome)
-        if outcome is None:
-            raise Recalled
-        await self._answer(delivery, outcome)
-        if self._running is not None:
-            self._tell_started(self._running)
-            self._subscribe()
 
     async def _answered_before(self, delivery: Delivery) -> None:
         """Waits for the answer to a former message with the same folder: until then its result must stay there."""
@@ -1441,13 +1427,30 @@ class Worker:
     async def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
         """Tells how a message ended, then acknowledges it. Raises Disconnected: then the answer is on file."""
         message, session = delivery.message, delivery.session
-        told = session.publish_event(self._event("finished", message, **outcome._asdict()))
+        event = self._event("finished", message, **outcome._asdict())
+        told = session.publish_event(event)
         log("finished", folder=message.folder, attempt=message.attempt, state=outcome.state, reason=outcome.reason)
-        await session.confirm(told)
+        try:
+            await session.confirm(told)
+        except Disconnected:
+            if outcome.state not in ("lost", "released"):
+                self._untold.append(event)
+                self._tell_again()
+            raise
         if outcome.state == "released":
             delivery.give_back()
         else:
             delivery.acknowledge()
+
+    def _tell_again(self) -> None:
+        """Tells what may not have been heard on a lost connection: its message may come late, behind the next job."""
+        if self._session is None or not self._untold:
+            return
+        for event in self._untold:
+            self._session.publish_event(event)
+        self._untold.clear()
+        if self._running is not None:
+            self._tell_started(self._running)
 
     def _event(self, kind: str, message: Message | None = None, **fields: Any) -> dict[str, Any]:
         event = {"event": kind, "worker": self._settings.worker, "queue": self._queue, "at": utc_now(), **fields}

@@ -329,3 +329,63 @@ def test_only_the_first_reason_to_stop_counts(tmp_path: Path) -> None:
 )
 def test_a_simple_command_replaces_the_shell(command: str, run_as: str) -> None:
     assert worker.shell_command(command) == run_as
+
+
+def container(root: Path, version: int, kills: int | None, limit: str) -> Memory:
+    """What a cgroup of a version looks like below `root`."""
+    (root / "memory").mkdir(parents=True, exist_ok=True)
+    events = "" if kills is None else f"oom_kill {kills}\n"
+    if version == 2:
+        (root / "memory.events").write_text(f"low 0\noom 9\n{events}oom_group_kill 0\n")
+        (root / "memory.max").write_text(f"{limit}\n")
+    else:
+        (root / "memory" / "memory.oom_control").write_text(f"oom_kill_disable 0\nunder_oom 0\n{events}")
+        (root / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    return Memory(str(root))
+
+
+OUT_OF_MEMORY = "OOMKilled: the job needed more memory than the container may have"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("script", "before", "after", "limit", "reason"),
+    [
+        ("kill -9 $$", 0, 1, str(512 << 20), f"{OUT_OF_MEMORY} (limit 512 MiB)"),
+        ("kill -9 $$", 3, 4, "max", OUT_OF_MEMORY),
+        ("kill -9 $$", 3, 4, "9223372036854771712", OUT_OF_MEMORY),
+        ("kill -9 $$", 4, 4, "max", "job was killed by SIGKILL"),
+        ("kill -9 $$", None, None, "max", "job was killed by SIGKILL"),
+        ("kill -11 $$", 0, 1, "max", "job was killed by SIGSEGV"),
+        ("exit 137", 0, 1, str(1 << 20), f"{OUT_OF_MEMORY} (limit 1 MiB)"),
+        ("exit 1", 0, 1, "max", "job ended with exit code 1"),
+    ],
+)
+def test_the_kernel_is_asked_why_a_job_was_killed(
+    folder: Path,
+    tmp_path: Path,
+    version: int,
+    script: str,
+    before: int | None,
+    after: int | None,
+    limit: str,
+    reason: str,
+) -> None:
+    memory = container(tmp_path / "cgroup", version, before, limit)
+    job(folder, script)
+    this = Attempt(settings(folder), message(folder), memory)
+    this.look()
+    outcome = this.run(lambda: container(tmp_path / "cgroup", version, after, limit) and None, nothing)
+    assert (outcome.state, outcome.reason) == ("failed", reason)
+
+
+def test_a_kill_in_an_earlier_job_is_not_laid_to_a_later_one(folder: Path, tmp_path: Path) -> None:
+    memory = container(tmp_path / "cgroup", 2, 0, "max")
+    reasons = []
+    for number, script in enumerate(("exit 1", "kill -9 $$"), start=1):
+        job(folder, script)
+        this = Attempt(settings(folder), message(folder, attempt=number), memory)
+        this.look()
+        container(tmp_path / "cgroup", 2, 1, "max")
+        reasons.append(this.run(nothing, nothing).reason)
+    assert reasons == ["job ended with exit code 1", "job was killed by SIGKILL"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import spec
 
-from pecan_operator.assets.worker import Attempt, Delivery, Memory, Message, Running, Session, Settings, Worker
+from pecan_operator.assets.worker import (
+    Attempt,
+    Delivery,
+    Disconnected,
+    Memory,
+    Message,
+    Outcome,
+    Running,
+    Session,
+    Settings,
+    Worker,
+)
 
 MODEL = {"name": "Sipnet", "type": "SIPNET", "version": "git", "binary": "/bin/sipnet"}
 
@@ -34,7 +44,8 @@ class NotedSession:
         self.events.append(event)
 
     async def confirm(self, answer: None) -> None:
-        pass
+        if self.closed.done():
+            raise Disconnected
 
     def unsubscribe(self) -> None:
         self.is_asking = False
@@ -107,22 +118,32 @@ def begin(worker: Worker, settings: Settings, delivery: Delivery) -> Running:
     return worker._running
 
 
-def test_a_busy_worker_answers_what_is_on_file_and_gives_back_the_rest(tmp_path: Path) -> None:
+def test_a_busy_worker_gives_back_what_is_not_its_own(tmp_path: Path) -> None:
     async def test(worker: Worker, session: Any, settings: Settings) -> None:
         lost = NotedSession()
         lost.closed.set_result("cut")
-        begin(worker, settings, Delivery(lost, 1, message(tmp_path, run="1")))  # type: ignore[arg-type]
-        session.is_asking = False
-        await worker._serve(Delivery(session, 1, message(tmp_path, run="2")))
-        assert (session.events, session.settled, session.is_asking) == ([], ["give back"], False)
-        result = {"workflow": "7", "run": "3", "attempt": 1, "state": "succeeded"}
-        known = message(tmp_path, run="3")
-        (Path(known.folder or "") / ".pecan-result.json").write_text(json.dumps(result))
-        await worker._serve(Delivery(session, 2, known))
-        assert [(event["event"], event["run"]) for event in session.events] == [("finished", "3"), ("started", "1")]
-        assert session.settled == ["give back", "ack"]
-        assert session.is_asking
-        assert sorted(path.name for path in (tmp_path / "run" / "2").iterdir()) == []
+        mine = message(tmp_path)
+        running = begin(worker, settings, Delivery(lost, 1, mine))  # type: ignore[arg-type]
+        worker._on_delivery(Delivery(session, 1, replace(mine, attempt=2)))
+        assert session.settled == ["give back"]
+        assert running.delivery.session is lost  # type: ignore[comparison-overlap]
+
+    in_loop(test, tmp_path)
+
+
+@pytest.mark.parametrize(("state", "told"), [("succeeded", ["finished", "started"]), ("lost", []), ("released", [])])
+def test_what_was_told_on_a_lost_connection_is_told_again_if_it_is_on_file(
+    tmp_path: Path, state: str, told: list[str]
+) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        lost = NotedSession()
+        lost.closed.set_result("cut")
+        delivery = Delivery(lost, 1, message(tmp_path, run="1"))  # type: ignore[arg-type]
+        begin(worker, settings, Delivery(lost, 2, message(tmp_path, run="2")))  # type: ignore[arg-type]
+        with pytest.raises(Disconnected):
+            await worker._answer(delivery, Outcome(state))
+        assert [event["event"] for event in session.events] == told
+        assert (lost.settled, session.settled) == ([], [])
 
     in_loop(test, tmp_path)
 
