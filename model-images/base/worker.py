@@ -7,7 +7,7 @@ messages carry the run's identity in headers, and their outcome is also told as 
 Attempt numbers of a run only grow.
 
 Files in the run's folder:
-    .pecan-claim         who runs it, and a counter renewed while the worker lives: never two workers at once
+    .pecan-claim         who runs it, since when that process is up, and a counter renewed while it lives: never two at once
     .started             what the output folder held before the first attempt; a new attempt removes everything else
     job.log              output of the job
     .pecan-result.json   how the last attempt ended, there before anybody is told
@@ -28,7 +28,7 @@ Environment (times in seconds):
     PECAN_STOP_SECONDS          5; from SIGTERM to SIGKILL for a job that is to stop
     PECAN_FOLDER_SECONDS        30; a folder that is not there is looked for that long (file systems cache absence)
     PECAN_RENEW_SECONDS         5; between two renewals of the claim
-    PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker
+    PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker, if that is not known before
     PECAN_HEARTBEAT_SECONDS     5; between two announcements on the exchange `models`
     PECAN_PAUSE_SECONDS         60; after a `release` or `retire` command no new run is taken for that long
 """
@@ -1444,7 +1444,7 @@ class Worker:
 
     def _tell_again(self) -> None:
         """Tells what may not have been heard on a lost connection: its message may come late, behind the next job."""
-        if self._session is None or not self._untold:
+        if self._session is None or self._session.closed.done() or not self._untold:
             return
         for event in self._untold:
             self._session.publish_event(event)

@@ -148,6 +148,20 @@ def test_what_was_told_on_a_lost_connection_is_told_again_if_it_is_on_file(
     in_loop(test, tmp_path)
 
 
+def test_what_was_told_on_a_lost_connection_waits_for_the_next_one(tmp_path: Path) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        session.closed.set_result("cut")
+        with pytest.raises(Disconnected):
+            await worker._answer(Delivery(session, 1, message(tmp_path)), Outcome("succeeded"))
+        after = NotedSession()
+        worker._session = after  # type: ignore[assignment]
+        for _ in range(2):
+            worker._tell_again()
+        assert [(event["event"], event["run"]) for event in after.events] == [("finished", "1")]
+
+    in_loop(test, tmp_path)
+
+
 def test_a_delivery_of_a_closed_session_is_never_begun(tmp_path: Path) -> None:
     async def test(worker: Worker, session: Any, settings: Settings) -> None:
         session.closed.set_result("cut")
