@@ -7,7 +7,7 @@ messages carry the run's identity in headers, and their outcome is also told as 
 Attempt numbers of a run only grow.
 
 Files in the run's folder:
-    .pecan-claim         who runs it, and a counter renewed while the worker lives: never two workers at once
+    .pecan-claim         who runs it, since when that process is up, and a counter renewed while it lives: never two at once
     .started             what the output folder held before the first attempt; a new attempt removes everything else
     job.log              output of the job
     .pecan-result.json   how the last attempt ended, there before anybody is told
@@ -15,7 +15,8 @@ Files in the run's folder:
 
 Environment (times in seconds):
     RABBITMQ_URI                amqp://guest:guest@rabbitmq/%2F
-    PECAN_WORKER                name in events and claims: the pod's name (the host name)
+    PECAN_WORKER                name in events and claims: the pod's name (the host name); no two workers at a time have
+                                the same, for one takes claims of its name that it did not make for those of a dead one
     PECAN_DATA                  /data; folders outside it are refused
     PECAN_MODEL_INFO            /work/model.json; the queue is <type>_<version> of it
     PECAN_QUEUE                 any; the queue it must be, so that no image serves the queue of another model
@@ -27,7 +28,7 @@ Environment (times in seconds):
     PECAN_STOP_SECONDS          5; from SIGTERM to SIGKILL for a job that is to stop
     PECAN_FOLDER_SECONDS        30; a folder that is not there is looked for that long (file systems cache absence)
     PECAN_RENEW_SECONDS         5; between two renewals of the claim
-    PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker
+    PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker, if that is not known before
     PECAN_HEARTBEAT_SECONDS     5; between two announcements on the exchange `models`
     PECAN_PAUSE_SECONDS         60; after a `release` or `retire` command no new run is taken for that long
 """
@@ -81,6 +82,7 @@ SIMPLE_COMMAND = re.compile(r"[\w./-]+( [\w./=,:-]+)*")
 TAIL_BYTES = 64 * 1024
 REASON_LENGTH = 500
 CANCELLED_KEPT = 10_000
+GONE_KEPT = 1_000
 RECONNECT_SECONDS = (0.1, 10.0)
 AMQP_HEARTBEAT_SECONDS = 30
 
@@ -98,6 +100,15 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def read_time(text: Any) -> datetime | None:
+    """A moment in ISO 8601; None when it is none, or does not say in which time zone."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except (AttributeError, ValueError):
+        return None
+    return None if moment.tzinfo is None else moment
+
+
 def shorten(text: str) -> str:
     """`text` cut to the length of a reason; the end is kept because it says what went wrong."""
     text = " ".join(text.split())
@@ -110,10 +121,11 @@ class BadSettings(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; the module's docstring describes each."""
+    """What the environment says; the module's docstring describes each. `since`: when this process began."""
 
     uri: str
     worker: str
+    since: str
     data: str
     model_info: str
     application: str
@@ -153,6 +165,7 @@ class Settings:
         return cls(
             uri=uri,
             worker=environment.get("PECAN_WORKER") or socket.gethostname(),
+            since=utc_now(),
             data=environment.get("PECAN_DATA") or "/data",
             model_info=environment.get("PECAN_MODEL_INFO") or "/work/model.json",
             application=environment.get("APPLICATION") or "./job.sh",
@@ -330,13 +343,14 @@ class Claim:
     worker stood still cannot write over that of its successor.
     """
 
-    def __init__(self, folder: str, worker: str, message: Message) -> None:
+    def __init__(self, folder: str, worker: str, since: str, message: Message) -> None:
         self.path = os.path.join(folder, CLAIM)
         self._token = uuid.uuid4().hex
         self._counter = 0
         self._content = {
             "token": self._token,
             "worker": worker,
+            "since": since,
             "workflow": message.workflow,
             "run": message.run,
             "attempt": message.attempt,
@@ -409,20 +423,18 @@ class Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._process: Any = None
         self._group: int | None = None
         self._ended = False
         self.stopped_as: str | None = None
 
-    def run(self, command: str, folder: str, log_path: str, environment: Mapping[str, str]) -> int | None:
-        """Runs a shell command to its end, then kills what it left running. Its exit code, 128 + n after signal n.
-
-        None when it was stopped before it began. Raises OSError when it cannot start.
-        """
+    def start(self, command: str, folder: str, log_path: str, environment: Mapping[str, str]) -> bool:
+        """Starts a shell command. False when it was stopped before. Raises OSError when it cannot start."""
         with open(log_path, "wb") as output, self._lock:
             if self.stopped_as is not None:
                 self._ended = True
-                return None
-            process = subprocess.Popen(
+                return False
+            self._process = subprocess.Popen(
                 ["/bin/sh", "-c", shell_command(command)],
                 cwd=folder,
                 env=dict(environment),
@@ -431,15 +443,22 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            self._group = process.pid
-        reap_others(process.pid)
+            self._group = self._process.pid
+        return True
+
+    def wait(self) -> None:
+        """Waits for its end; what it left running may go on."""
+        reap_others(self._process.pid)
+
+    def reap(self) -> int:
+        """After its end: kills what it left running. Its exit code, 128 + n after signal n."""
         with self._lock:
             # The leader is not reaped yet, so its number cannot belong to another group.
             self._signal(signal.SIGKILL)
-            _, status = os.waitpid(process.pid, 0)
+            _, status = os.waitpid(self._process.pid, 0)
             self._group, self._ended = None, True
         code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        process.returncode = code
+        self._process.returncode = code
         return code
 
     def stop(self, state: str) -> bool:
@@ -482,17 +501,48 @@ def reap_orphans() -> None:
             pass
 
 
+class Memory:
+    """What the container's cgroup tells of memory, under version 2 or 1; below `root`."""
+
+    def __init__(self, root: str = "/sys/fs/cgroup") -> None:
+        self._root = root
+        self._kills = self._read_kills()
+
+    def ran_out(self) -> bool:
+        """Whether the kernel has killed for want of memory since this was last asked; False when it does not tell."""
+        before, self._kills = self._kills, self._read_kills()
+        return before is not None and self._kills is not None and self._kills > before
+
+    def limit_mib(self) -> int | None:
+        """What the container may have; None when there is no limit or it is not told."""
+        text = self._read("memory.max") or self._read("memory/memory.limit_in_bytes")
+        # Version 1 says the largest number of pages when there is no limit.
+        return int(text) >> 20 if text.strip().isdigit() and int(text) < 1 << 62 else None
+
+    def _read_kills(self) -> int | None:
+        text = self._read("memory.events") or self._read("memory/memory.oom_control")
+        counter = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+        return int(counter.group(1)) if counter else None
+
+    def _read(self, name: str) -> str:
+        try:
+            return (read_file(os.path.join(self._root, name)) or b"").decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+
 class Attempt:
     """The files and the process of one message. Its methods block; they are called in a thread."""
 
-    def __init__(self, settings: Settings, message: Message) -> None:
+    def __init__(self, settings: Settings, message: Message, memory: Memory) -> None:
         assert message.folder is not None
         self.message = message
         self.process = Process()
         self.started_at: str | None = None
         self._settings = settings
+        self._memory = memory
         self._folder = message.folder
-        self.claim = Claim(message.folder, settings.worker, message)
+        self.claim = Claim(message.folder, settings.worker, settings.since, message)
 
     def look(self) -> Look | Outcome:
         """Claims the folder if nothing stands in the way; an Outcome when the message needs no run (any more).
@@ -518,22 +568,26 @@ class Attempt:
             return answer
         return Look.CLAIMED
 
-    def expire(self, seen: bytes) -> Outcome | None:
-        """Removes a stale claim. An Outcome when it was of this very attempt, which is lost then. Raises OSError."""
+    def expire(self, seen: bytes, how: str | None = None) -> Outcome | None:
+        """Removes the claim of a dead worker; `how` it ended, if known. Raises OSError.
+
+        An Outcome when the claim was of this very attempt, which is lost then.
+        """
         claim = parse_object(seen) or {}
         if not self.claim.remove(seen):
             return None
         if self.message.key is None or not self._is_of_this_run(claim) or claim.get("attempt") != self.message.attempt:
             return None
-        reason = f"worker {claim.get('worker')} disappeared while it ran this"
+        end = f"was ended ({how})" if how else "disappeared"
+        reason = shorten(f"worker {claim.get('worker')} {end} while it ran this")
         outcome = Outcome("lost", reason=reason, finished_at=utc_now())
         self._write_result(outcome)
         return outcome
 
-    def run(self, on_start: Callable[[], None]) -> Outcome:
+    def run(self, on_start: Callable[[], None], on_end: Callable[[], None]) -> Outcome:
         """Runs the job to its end and writes the result. The folder must be claimed. Never raises OSError."""
         self.started_at = utc_now()
-        outcome = self._run(on_start)._replace(started_at=self.started_at, finished_at=utc_now())
+        outcome = self._run(on_start, on_end)._replace(started_at=self.started_at, finished_at=utc_now())
         try:
             if not self.claim.is_owned():
                 return outcome._replace(state="lost", reason="another worker has taken the claim of this run")
@@ -553,16 +607,20 @@ class Attempt:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, RESULT))
 
-    def _run(self, on_start: Callable[[], None]) -> Outcome:
+    def _run(self, on_start: Callable[[], None], on_end: Callable[[], None]) -> Outcome:
         log_path = os.path.join(self._folder, LOG)
+        code: int | None = None
         environment = {name: value for name, value in os.environ.items() if name != "RABBITMQ_URI"}
         try:
             for name in (RESULT, ANSWER):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._folder, name))
             self._remove_leftovers()
-            on_start()
-            code = self.process.run(self._settings.application, self._folder, log_path, environment)
+            if self.process.start(self._settings.application, self._folder, log_path, environment):
+                on_start()
+                self.process.wait()
+                on_end()
+                code = self.process.reap()
         except OSError as error:
             return Outcome("failed", reason=shorten(f"the job cannot start: {error}"))
         stopped = self.process.stopped_as
@@ -583,6 +641,12 @@ class Attempt:
     def _why(self, code: int | None) -> str:
         """The exit code and the last line of the output, or of the model's logfile.txt when the job said nothing."""
         how = f"job ended with exit code {code}"
+        # Asked for after any failure, or the next job would be blamed for what was killed in this one.
+        ran_out = self._memory.ran_out()
+        if code == 128 + signal.SIGKILL and ran_out:
+            limit = self._memory.limit_mib()
+            how = "OOMKilled: the job needed more memory than the container may have"
+            return how if limit is None else f"{how} (limit {limit} MiB)"
         if code is not None and code > 128:
             with contextlib.suppress(ValueError):
                 how = f"job was killed by {signal.Signals(code - 128).name}"
@@ -732,7 +796,9 @@ class Delivery:
         self.session = session
         self.message = message
         self._tag = tag
+        session.in_hand.add(self)
         self._recalled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_wanted(self) -> bool:
@@ -741,6 +807,10 @@ class Delivery:
     def recall(self) -> None:
         """Asks whoever waits with it to give it back."""
         resolve(self._recalled, None)
+
+    def wake(self) -> None:
+        """Lets whoever waits with it look again."""
+        resolve(self._woken, None)
 
     def check(self) -> None:
         """Raises Disconnected or Recalled when its run must not begin."""
@@ -751,13 +821,16 @@ class Delivery:
 
     async def wait(self, seconds: float) -> None:
         """Waits, but no longer than its run is wanted. Raises Disconnected or Recalled."""
-        await first_of(self._recalled, self.session.closed, timeout=seconds)
+        self._woken = asyncio.get_running_loop().create_future()
+        await first_of(self._woken, self._recalled, self.session.closed, timeout=seconds)
         self.check()
 
     def acknowledge(self) -> None:
+        self.session.in_hand.discard(self)
         self.session.settle(lambda channel: channel.basic_ack(self._tag))
 
     def give_back(self) -> None:
+        self.session.in_hand.discard(self)
         self.session.settle(lambda channel: channel.basic_nack(self._tag, requeue=True))
 
 
@@ -775,14 +848,17 @@ class Session:
         self._work: Any = None
         self._side: Any = None
         self._consumer: str | None = None
+        self._on_empty: Callable[[], object] | None = None
         self._published = 0
         self._unconfirmed: dict[int, asyncio.Future[bool]] = {}
         self._returned: set[str] = set()
+        self.in_hand: set[Delivery] = set()
         self.closed: asyncio.Future[str] = self._loop.create_future()
 
     @property
-    def is_subscribed(self) -> bool:
-        return self._consumer is not None
+    def is_asking(self) -> bool:
+        """Whether a message may come."""
+        return self._consumer is not None or self._on_empty is not None
 
     async def open(self, on_control: Callable[[bytes], None]) -> None:
         """Connects and declares what the worker needs. Raises Disconnected."""
@@ -802,6 +878,7 @@ class Session:
         self._work = await self._open_channel()
         self._side = await self._open_channel()
         self._work.add_on_cancel_callback(lambda _: self._end(f"the broker cancelled the consumer of {self._queue}"))
+        self._work.add_callback(lambda _: self._on_nothing(), [pika.spec.Basic.GetEmpty], one_shot=False)
         self._work.add_on_return_callback(lambda _, __, properties, ___: self._returned.add(properties.message_id))
         await self._reply(partial(self._work.confirm_delivery, self._on_confirm))
         await self._reply(self._work.basic_qos, prefetch_count=1)
@@ -829,16 +906,37 @@ class Session:
             await first_of(self.closed, timeout=0.5)
 
     def subscribe(self, on_delivery: Callable[[Delivery], None]) -> None:
-        """Takes messages of the model's queue, one at a time."""
+        """Takes one message of the model's queue, as soon as there is one."""
 
         def deliver(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            message = parse_message(body, properties.headers, method.redelivered)
-            on_delivery(Delivery(self, method.delivery_tag, message))
+            self.unsubscribe()
+            on_delivery(self._delivery(method, properties, body))
 
         def consume(channel: Any) -> None:
             self._consumer = channel.basic_consume(self._queue, deliver)
 
         self.settle(consume)
+
+    def fetch(self, on_delivery: Callable[[Delivery], None], on_empty: Callable[[], object]) -> None:
+        """Takes one message of the model's queue now, whatever others are in hand; or tells that there is none."""
+
+        def deliver(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            self._on_empty = None
+            on_delivery(self._delivery(method, properties, body))
+
+        def get(channel: Any) -> None:
+            channel.basic_get(self._queue, deliver)
+            self._on_empty = on_empty
+
+        self.settle(get)
+
+    def _on_nothing(self) -> None:
+        on_empty, self._on_empty = self._on_empty, None
+        if on_empty is not None:
+            on_empty()
+
+    def _delivery(self, method: Any, properties: Any, body: bytes) -> Delivery:
+        return Delivery(self, method.delivery_tag, parse_message(body, properties.headers, method.redelivered))
 
     def unsubscribe(self) -> None:
         """Takes no more; a message on its way is given back by pika."""
@@ -858,9 +956,9 @@ class Session:
         self.settle(lambda channel: channel.basic_publish("", EVENTS_QUEUE, body, properties, mandatory=True))
         return answer
 
-    async def confirm_event(self, event: Mapping[str, Any]) -> None:
-        """Sends an event and waits until the broker has it in a queue. Raises Disconnected, also when it refuses."""
-        if not await self._or_closed(self.publish_event(event)):
+    async def confirm(self, answer: asyncio.Future[bool]) -> None:
+        """Waits until the broker has a published event in a queue. Raises Disconnected, also when it refuses."""
+        if not await self._or_closed(answer):
             self._end(f"the broker did not take an event into {EVENTS_QUEUE}")
             raise Disconnected
 
@@ -913,7 +1011,7 @@ class Session:
         if self.closed.done():
             return
         self.closed.set_result(str(why) or type(why).__name__)
-        self._consumer = None
+        self._consumer = self._on_empty = None
         with contextlib.suppress(AMQPError):
             self._connection.close()
 
@@ -930,10 +1028,56 @@ def resolve(future: asyncio.Future[Any], value: Any) -> None:
 
 @dataclass
 class Running:
-    """The job this worker runs and the delivery that will be answered at its end: a later one after a reconnection."""
+    """The job this worker runs and the delivery that will be answered at its end: a later one after a reconnection.
+
+    From `is_ending` on the next message is asked for; it waits until this job is `over`.
+    """
 
     attempt: Attempt
     delivery: Delivery
+    over: asyncio.Future[None]
+    is_ending: bool = False
+
+    def is_again(self, delivery: Delivery) -> bool:
+        """Whether a delivery is that of this job, come again since its connection was lost."""
+        was_lost = self.delivery.session.closed.done()
+        return was_lost and self.attempt.message.is_same_attempt(delivery.message)
+
+
+class Deaths:
+    """Which claims are certainly of dead workers, without waiting for them to go stale."""
+
+    def __init__(self, worker: str, since: str) -> None:
+        self._worker = worker
+        self._since = since
+        self._ended: dict[tuple[str, datetime], str | None] = {}
+
+    def note(self, worker: Any, at: Any, reason: Any) -> None:
+        """The container of `worker` ended `at` that time, by the clock of its node. What makes no sense is ignored."""
+        moment = read_time(at)
+        if not isinstance(worker, str) or moment is None:
+            return
+        self._ended[worker, moment] = reason if isinstance(reason, str) and reason else None
+        while len(self._ended) > GONE_KEPT:
+            del self._ended[next(iter(self._ended))]
+
+    def is_dead(self, claim: Mapping[str, Any]) -> bool:
+        """Whether the process that made the claim has ended for certain."""
+        worker, since = claim.get("worker"), claim.get("since")
+        return self._end(claim) is not None or (worker == self._worker and since != self._since)
+
+    def how(self, claim: Mapping[str, Any]) -> str | None:
+        """What is known of why that process ended."""
+        end = self._end(claim)
+        return None if end is None else self._ended[end]
+
+    def _end(self, claim: Mapping[str, Any]) -> tuple[str, datetime] | None:
+        """The first end of this worker that was told for a time after the process began."""
+        worker, since = claim.get("worker"), read_time(claim.get("since"))
+        if since is None or (worker, claim.get("since")) == (self._worker, self._since):
+            return None
+        ends = [end for end in self._ended if end[0] == worker and since <= end[1]]
+        return min(ends, default=None)
 
 
 class Worker:
@@ -951,8 +1095,11 @@ class Worker:
         self._paused_until = 0.0
         self._running: Running | None = None
         self._waiting: set[Delivery] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], Delivery] = {}
         self._cancelled: dict[str, int] = {}
+        self._untold: list[Mapping[str, Any]] = []
+        self._deaths = Deaths(settings.worker, settings.since)
+        self._memory = Memory()
 
     async def run(self) -> None:
         """Serves the queue until SIGTERM or SIGINT; further ones change nothing."""
@@ -1002,7 +1149,8 @@ class Worker:
                 await session.open(self._on_control)
                 log("connected", queue=self._queue)
                 self._session = session
-                self._subscribe()
+                self._tell_again()
+                self._come_back()
                 reason = await asyncio.shield(session.closed)
             except Disconnected as error:
                 reason = str(error)
@@ -1025,13 +1173,36 @@ class Worker:
             if self._running is None:
                 reap_orphans()
 
-    def _subscribe(self) -> None:
+    @property
+    def _is_away(self) -> bool:
+        """Whether this worker takes no messages, for a time or for good."""
+        return self._leaving.is_set() or time.monotonic() < self._paused_until
+
+    def _subscribe(self) -> bool:
+        """Has a message come when there is one; one is enough, but that of a lost connection may come again.
+
+        False when nothing was to be done.
+        """
         session = self._session
-        if session is None or session.is_subscribed or self._leaving.is_set() or time.monotonic() < self._paused_until:
-            return
+        if session is None or session.is_asking or session.in_hand or self._is_away:
+            return False
         session.subscribe(self._on_delivery)
-        if self._running is None:
-            session.publish_event(self._event("ready"))
+        return True
+
+    def _come_back(self) -> None:
+        """Subscribes after it was away, and says so."""
+        if self._subscribe() and self._session is not None and self._running is None:
+            self._session.publish_event(self._event("ready"))
+
+    def _fetch_next(self, running: Running) -> None:
+        """A job has ended: asks for the next message while its result is written and told.
+
+        No further than that: with two answers on their way, the next message comes when both are acknowledged.
+        """
+        running.is_ending = True
+        session = self._session
+        if session is not None and not session.is_asking and not self._is_away and len(self._serving) < 2:
+            session.fetch(self._on_delivery, self._subscribe)
 
     def _take_no_more(self) -> None:
         if self._session is not None:
@@ -1040,8 +1211,8 @@ class Worker:
             delivery.recall()
 
     def _on_control(self, body: bytes) -> None:
-        """Obeys `cancel` of a workflow, `release` of this queue or all, `retire` and `resume` of this worker, and
-        `report`; ignores anything else."""
+        """Obeys `cancel` of a workflow, `release` of this queue or all, `retire` and `resume` of this worker, `report`,
+        and `gone` of another worker; ignores anything else."""
         command = parse_object(body) or {}
         if command.get("command") == "cancel" and isinstance(command.get("workflow"), str):
             generation = command.get("generation")
@@ -1050,6 +1221,10 @@ class Worker:
             self._release()
         elif command.get("command") == "report":
             self._report()
+        elif command.get("command") == "gone":
+            self._deaths.note(command.get("worker"), command.get("at"), command.get("reason"))
+            for delivery in self._waiting:
+                delivery.wake()
         elif command.get("command") in ("retire", "resume"):
             workers = command.get("workers")
             if isinstance(workers, list) and self._settings.worker in workers:
@@ -1059,7 +1234,7 @@ class Worker:
         """Tells again what it does, for an operator that may have missed it."""
         if self._running is not None:
             self._tell_started(self._running)
-        elif self._session is not None and self._session.is_subscribed and not self._serving:
+        elif self._session is not None and self._session.is_asking and not self._serving:
             self._session.publish_event(self._event("ready"))
 
     def _cancel(self, workflow: str, generation: int) -> None:
@@ -1082,11 +1257,11 @@ class Worker:
 
     def _resume(self) -> None:
         self._paused_until = 0.0
-        self._subscribe()
+        self._come_back()
 
     def _pause(self) -> None:
         self._paused_until = time.monotonic() + self._settings.pause_seconds
-        asyncio.get_running_loop().call_later(self._settings.pause_seconds + 0.01, self._subscribe)
+        asyncio.get_running_loop().call_later(self._settings.pause_seconds + 0.01, self._come_back)
         self._take_no_more()
 
     def _release(self) -> None:
@@ -1102,24 +1277,24 @@ class Worker:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         running = self._running
-        if running is not None and running.attempt.message.is_same_attempt(delivery.message):
+        if running is not None and running.is_again(delivery):
             log("adopted", folder=delivery.message.folder)
             running.delivery = delivery
             self._tell_started(running)
-        elif running is not None or self._leaving.is_set() or time.monotonic() < self._paused_until:
+        elif self._is_away or (running is not None and not running.is_ending):
             # Another worker will be quicker; ours comes back here, or is answered from its result.
-            delivery.session.unsubscribe()
             delivery.give_back()
         else:
             task = asyncio.get_running_loop().create_task(self._serve(delivery))
-            self._serving.add(task)
+            self._serving[task] = delivery
             task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[None]) -> None:
-        self._serving.discard(task)
+        del self._serving[task]
         if not task.cancelled() and task.exception() is not None:
             log("error", reason=repr(task.exception()))
-        self._subscribe()
+        if self._running is None:
+            self._subscribe()
 
     async def _serve(self, delivery: Delivery) -> None:
         """Brings one delivery to its end: answered and acknowledged, given back, or left to the broker."""
@@ -1143,9 +1318,12 @@ class Worker:
         if message.problem or message.folder is None:
             await self._answer(delivery, Outcome("refused", reason=shorten(message.problem or "no folder")))
             return
-        attempt = Attempt(self._settings, message)
+        attempt = Attempt(self._settings, message, self._memory)
         self._waiting.add(delivery)
         try:
+            if self._running is not None:
+                await self._running.over
+            await self._answered_before(delivery)
             outcome = await self._claim(delivery, attempt)
         except OSError as error:
             outcome = Outcome("failed", reason=shorten(f"the run folder cannot be used: {error}"))
@@ -1155,6 +1333,16 @@ class Worker:
             await self._execute(delivery, attempt)
         else:
             await self._answer(delivery, outcome)
+
+    async def _answered_before(self, delivery: Delivery) -> None:
+        """Waits for the answer to a former message with the same folder: until then its result must stay there."""
+        former = [
+            task
+            for task, other in self._serving.items()
+            if other is not delivery and other.message.folder == delivery.message.folder
+        ]
+        if former:
+            await asyncio.wait(former)
 
     async def _claim(self, delivery: Delivery, attempt: Attempt) -> Outcome | None:
         """Waits for the folder and for its claim. None when the folder is ours; otherwise how the message is answered.
@@ -1184,31 +1372,39 @@ class Worker:
                 await delivery.wait(settings.folder_seconds / 30)
                 continue
             content = await in_thread(attempt.claim.read) or b""
+            claim = parse_object(content) or {}
             # Only the time between two readings counts: the first one's end, the second one's begin.
+            is_stale = content == seen and now - seen_at >= settings.stale_seconds
             if content != seen:
                 seen, seen_at = content, time.monotonic()
-                log("held", folder=message.folder, by=(parse_object(content) or {}).get("worker"))
-            elif now - seen_at >= settings.stale_seconds:
-                outcome = await in_thread(partial(attempt.expire, content))
+                log("held", folder=message.folder, by=claim.get("worker"))
+            if is_stale or self._deaths.is_dead(claim):
+                outcome = await in_thread(partial(attempt.expire, content, self._deaths.how(claim)))
                 if outcome is not None:
                     return outcome
+                delivery.check()
+                continue
             await delivery.wait(settings.stale_seconds / 15)
 
     async def _execute(self, delivery: Delivery, attempt: Attempt) -> None:
         loop = asyncio.get_running_loop()
-        running = self._running = Running(attempt, delivery)
+        running = self._running = Running(attempt, delivery, loop.create_future())
         renewing = loop.create_task(self._renew(running))
         timer = loop.call_later(self._settings.run_timeout_seconds, self._stop, attempt, "timeout")
 
         def on_start() -> None:
             loop.call_soon_threadsafe(self._tell_started, running)
 
+        def on_end() -> None:
+            loop.call_soon_threadsafe(self._fetch_next, running)
+
         try:
-            outcome = await in_thread(partial(attempt.run, on_start))
+            outcome = await in_thread(partial(attempt.run, on_start, on_end))
         finally:
             renewing.cancel()
             timer.cancel()
             self._running = None
+            resolve(running.over, None)
         await self._answer(running.delivery, outcome)
         if attempt.message.key is None:
             await in_thread(attempt.forget_result)
@@ -1233,18 +1429,37 @@ class Worker:
 
     def _tell_started(self, running: Running) -> None:
         message = running.attempt.message
-        running.delivery.session.publish_event(self._event("started", message, started_at=running.attempt.started_at))
+        if self._session is not None:
+            self._session.publish_event(self._event("started", message, started_at=running.attempt.started_at))
         log("started", folder=message.folder, attempt=message.attempt)
 
     async def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
         """Tells how a message ended, then acknowledges it. Raises Disconnected: then the answer is on file."""
-        message = delivery.message
+        message, session = delivery.message, delivery.session
+        event = self._event("finished", message, **outcome._asdict())
+        told = session.publish_event(event)
         log("finished", folder=message.folder, attempt=message.attempt, state=outcome.state, reason=outcome.reason)
-        await delivery.session.confirm_event(self._event("finished", message, **outcome._asdict()))
+        try:
+            await session.confirm(told)
+        except Disconnected:
+            if outcome.state not in ("lost", "released"):
+                self._untold.append(event)
+                self._tell_again()
+            raise
         if outcome.state == "released":
             delivery.give_back()
         else:
             delivery.acknowledge()
+
+    def _tell_again(self) -> None:
+        """Tells what may not have been heard on a lost connection: its message may come late, behind the next job."""
+        if self._session is None or self._session.closed.done() or not self._untold:
+            return
+        for event in self._untold:
+            self._session.publish_event(event)
+        self._untold.clear()
+        if self._running is not None:
+            self._tell_started(self._running)
 
     def _event(self, kind: str, message: Message | None = None, **fields: Any) -> dict[str, Any]:
         event = {"event": kind, "worker": self._settings.worker, "queue": self._queue, "at": utc_now(), **fields}

@@ -189,6 +189,7 @@ class WorkerProcess:
     def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.name = name
         self.log = log
+        self.python = WORKER_PYTHON
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
@@ -350,13 +351,17 @@ def model(rabbit: Rabbit, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     model.close()
 
 
+BASIC_ACK = bytes([0, 60, 0, 80])
+
+
 class Proxy:
-    """A TCP way to the broker that can be cut and closed."""
+    """A TCP way to the broker that can be cut and closed, and can keep the broker's confirms to itself."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._open = True
+        self.passes_confirms = True
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -390,13 +395,24 @@ class Proxy:
                     continue
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._pairs.append((near, far))
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                for source, sink, read in ((near, far, self._read_any), (far, near, self._read_frame)):
+                    threading.Thread(target=self._pump, args=(source, sink, read), daemon=True).start()
 
     @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _read_any(source: socket.socket) -> bytes:
+        return source.recv(65536)
+
+    def _read_frame(self, source: socket.socket) -> bytes:
+        """The next frame of the broker's that may pass; empty at the end."""
+        while True:
+            head = source.recv(7, socket.MSG_WAITALL)
+            frame = head + (source.recv(int.from_bytes(head[3:7], "big") + 1, socket.MSG_WAITALL) if head else b"")
+            if self.passes_confirms or not (frame[:1] == b"\x01" and frame[7:11] == BASIC_ACK):
+                return frame
+
+    def _pump(self, source: socket.socket, sink: socket.socket, read: Callable[[socket.socket], bytes]) -> None:
         with suppress(OSError):
-            while data := source.recv(65536):
+            while data := read(source):
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):

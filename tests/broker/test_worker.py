@@ -267,6 +267,39 @@ def test_a_message_with_a_folder_only_is_a_new_run_each_time(model: Any) -> None
     model.wait_for("finished", count=2)
 
 
+def test_two_messages_for_one_folder_are_two_runs(model: Any) -> None:
+    folder = model.run("true")
+    for _ in range(2):
+        model.publish_body(json.dumps({"folder": str(folder)}).encode())
+    model.worker()
+    model.finished(folder, attempt=0, count=2)
+    assert starts(folder) == 2
+    model.wait_for_ready_messages(0)
+
+
+def test_what_the_kernel_kills_for_want_of_memory_is_told_as_such(model: Any, tmp_path: Path) -> None:
+    group = Path("/sys/fs/cgroup/memory") / f"{model.queue}"
+    enter = f'echo $$ > {group}/cgroup.procs && mount --bind {group} /sys/fs/cgroup/memory && exec "$@"'
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(96 << 20))
+    except OSError:
+        pytest.skip("no cgroup of version 1 that may be written")
+    try:
+        worker = model.worker(prefix=("unshare", "--mount", "sh", "-c", enter, "sh"))
+        eats, killed = model.run("exec tail /dev/zero", run="1"), model.run("kill -9 $$", run="2")
+        model.publish(eats)
+        event = model.finished(eats)
+        assert (event["state"], event["exit_code"]) == ("failed", 137)
+        assert event["reason"] == ("OOMKilled: the job needed more memory than the container may have (limit 96 MiB)")
+        model.publish(killed)
+        assert model.finished(killed)["reason"] == "job was killed by SIGKILL"
+    finally:
+        worker.end()
+        time.sleep(0.1)
+        group.rmdir()
+
+
 def test_zombies_of_a_job_are_reaped_by_process_1(model: Any, tmp_path: Path) -> None:
     probe = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
     if subprocess.run(probe, capture_output=True, check=False).returncode != 0:

@@ -205,3 +205,31 @@ def test_a_message_held_for_another_worker_is_given_back(model: Any) -> None:
     assert time.monotonic() - began < 1
     assert model.told("finished") == []
     model.wait_for_ready_messages(1)
+
+
+def test_a_busy_worker_holds_no_other_message(model: Any) -> None:
+    first, second, third = (model.run(WAIT, run=run) for run in ("1", "2", "3"))
+    model.worker()
+    for folder in (first, second, third):
+        model.publish(folder)
+    for folder, waiting in ((first, 2), (second, 1), (third, 0)):
+        model.wait_for("started", folder=str(folder))
+        time.sleep(0.3)
+        assert model.ready_messages() == waiting
+        (folder / "go").touch()
+    assert model.finished(third)["state"] == "succeeded"
+
+
+def test_an_idle_worker_that_was_busy_retires_and_takes_nothing(model: Any) -> None:
+    model.worker(PECAN_PAUSE_SECONDS="60")
+    folder, other = model.run("true", run="1"), model.run("true", run="2")
+    model.publish(folder)
+    model.finished(folder)
+    time.sleep(0.3)
+    model.control(command="retire", workers=["worker-a"])
+    model.wait_for("retired")
+    model.publish(other)
+    time.sleep(0.5)
+    assert model.ready_messages() == 1
+    model.control(command="resume", workers=["worker-a"])
+    assert model.finished(other)["state"] == "succeeded"

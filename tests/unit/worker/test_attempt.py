@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_operator.assets import worker
-from pecan_operator.assets.worker import Attempt, Look, Message, Outcome, Process, Settings
+from pecan_operator.assets.worker import Attempt, Look, Memory, Message, Outcome, Process, Settings
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def keyless(folder: Path, redelivered: bool = False) -> Message:
 
 
 def attempt(folder: Path, of: Message | None = None, **values: str) -> Attempt:
-    return Attempt(settings(folder, **values), of or message(folder))
+    return Attempt(settings(folder, **values), of or message(folder), Memory(str(folder)))
 
 
 def leave_result(folder: Path, state: str, attempt: int = 1, workflow: str | None = "7", run: str | None = "1") -> None:
@@ -57,11 +57,15 @@ def job(folder: Path, script: str) -> None:
     (folder / "job.sh").chmod(0o755)
 
 
+def nothing() -> None:
+    """What nobody waits for."""
+
+
 def run(folder: Path, script: str = "true", of: Message | None = None, **values: str) -> Outcome:
     job(folder, script)
     this = attempt(folder, of, **values)
     assert this.look() is Look.CLAIMED
-    return this.run(lambda: None)
+    return this.run(nothing, nothing)
 
 
 ANSWERS = [
@@ -218,7 +222,7 @@ def test_a_job_that_cannot_be_spawned_has_failed(folder: Path) -> None:
     this = attempt(folder)
     assert this.look() is Look.CLAIMED
     (folder / "job.log").mkdir()
-    outcome = this.run(lambda: None)
+    outcome = this.run(nothing, nothing)
     assert outcome.state == "failed"
     assert "cannot start" in (outcome.reason or "")
     assert not (folder / ".pecan-claim").exists()
@@ -228,7 +232,7 @@ def test_a_success_that_cannot_be_written_is_none(folder: Path) -> None:
     job(folder, "mkdir .pecan-result.json.part")
     this = attempt(folder)
     this.look()
-    outcome = this.run(lambda: None)
+    outcome = this.run(nothing, nothing)
     assert outcome.state == "failed"
     assert "cannot be written" in (outcome.reason or "")
 
@@ -279,7 +283,7 @@ def test_a_released_run_is_as_if_it_never_began(folder: Path) -> None:
     this = attempt(folder)
     this.look()
     ended: list[Outcome] = []
-    thread = threading.Thread(target=lambda: ended.append(this.run(lambda: None)))
+    thread = threading.Thread(target=lambda: ended.append(this.run(nothing, nothing)))
     thread.start()
     deadline = time.monotonic() + 5
     while not (folder / "begun").exists() and time.monotonic() < deadline:
@@ -295,24 +299,20 @@ def test_a_released_run_is_as_if_it_never_began(folder: Path) -> None:
 def test_a_process_stopped_before_it_began_never_runs(tmp_path: Path) -> None:
     process = Process()
     assert process.stop("cancelled")
-    assert process.run("touch ran", str(tmp_path), str(tmp_path / "log"), {}) is None
+    assert not process.start("touch ran", str(tmp_path), str(tmp_path / "log"), {})
     assert not (tmp_path / "ran").exists()
 
 
 def test_only_the_first_reason_to_stop_counts(tmp_path: Path) -> None:
     process = Process()
-    codes: list[int | None] = []
-    thread = threading.Thread(
-        target=lambda: codes.append(process.run("echo > on; exec sleep 60", str(tmp_path), str(tmp_path / "log"), {}))
-    )
-    thread.start()
+    assert process.start("echo > on; exec sleep 60", str(tmp_path), str(tmp_path / "log"), {})
     deadline = time.monotonic() + 5
     while not (tmp_path / "on").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert process.stop("cancelled")
     assert not process.stop("timeout")
-    thread.join(5)
-    assert codes == [128 + signal.SIGTERM]
+    process.wait()
+    assert process.reap() == 128 + signal.SIGTERM
     assert process.stopped_as == "cancelled"
     assert not process.stop("released")
 
@@ -329,3 +329,63 @@ def test_only_the_first_reason_to_stop_counts(tmp_path: Path) -> None:
 )
 def test_a_simple_command_replaces_the_shell(command: str, run_as: str) -> None:
     assert worker.shell_command(command) == run_as
+
+
+def container(root: Path, version: int, kills: int | None, limit: str) -> Memory:
+    """What a cgroup of a version looks like below `root`."""
+    (root / "memory").mkdir(parents=True, exist_ok=True)
+    events = "" if kills is None else f"oom_kill {kills}\n"
+    if version == 2:
+        (root / "memory.events").write_text(f"low 0\noom 9\n{events}oom_group_kill 0\n")
+        (root / "memory.max").write_text(f"{limit}\n")
+    else:
+        (root / "memory" / "memory.oom_control").write_text(f"oom_kill_disable 0\nunder_oom 0\n{events}")
+        (root / "memory" / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    return Memory(str(root))
+
+
+OUT_OF_MEMORY = "OOMKilled: the job needed more memory than the container may have"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("script", "before", "after", "limit", "reason"),
+    [
+        ("kill -9 $$", 0, 1, str(512 << 20), f"{OUT_OF_MEMORY} (limit 512 MiB)"),
+        ("kill -9 $$", 3, 4, "max", OUT_OF_MEMORY),
+        ("kill -9 $$", 3, 4, "9223372036854771712", OUT_OF_MEMORY),
+        ("kill -9 $$", 4, 4, "max", "job was killed by SIGKILL"),
+        ("kill -9 $$", None, None, "max", "job was killed by SIGKILL"),
+        ("kill -11 $$", 0, 1, "max", "job was killed by SIGSEGV"),
+        ("exit 137", 0, 1, str(1 << 20), f"{OUT_OF_MEMORY} (limit 1 MiB)"),
+        ("exit 1", 0, 1, "max", "job ended with exit code 1"),
+    ],
+)
+def test_the_kernel_is_asked_why_a_job_was_killed(
+    folder: Path,
+    tmp_path: Path,
+    version: int,
+    script: str,
+    before: int | None,
+    after: int | None,
+    limit: str,
+    reason: str,
+) -> None:
+    memory = container(tmp_path / "cgroup", version, before, limit)
+    job(folder, script)
+    this = Attempt(settings(folder), message(folder), memory)
+    this.look()
+    outcome = this.run(lambda: container(tmp_path / "cgroup", version, after, limit) and None, nothing)
+    assert (outcome.state, outcome.reason) == ("failed", reason)
+
+
+def test_a_kill_in_an_earlier_job_is_not_laid_to_a_later_one(folder: Path, tmp_path: Path) -> None:
+    memory = container(tmp_path / "cgroup", 2, 0, "max")
+    reasons = []
+    for number, script in enumerate(("exit 1", "kill -9 $$"), start=1):
+        job(folder, script)
+        this = Attempt(settings(folder), message(folder, attempt=number), memory)
+        this.look()
+        container(tmp_path / "cgroup", 2, 1, "max")
+        reasons.append(this.run(nothing, nothing).reason)
+    assert reasons == ["job ended with exit code 1", "job was killed by SIGKILL"]

@@ -10,11 +10,12 @@ import pytest
 from pecan_operator.assets.worker import CLAIM, Claim, Message
 
 MESSAGE = Message(folder="/data/run/1", workflow="7", run="1", attempt=2)
+SINCE = "2026-01-01T00:00:00.000000Z"
 
 
 @pytest.fixture
 def claims(tmp_path: Path) -> tuple[Claim, Claim]:
-    return Claim(str(tmp_path), "a", MESSAGE), Claim(str(tmp_path), "b", MESSAGE)
+    return Claim(str(tmp_path), "a", SINCE, MESSAGE), Claim(str(tmp_path), "b", SINCE, MESSAGE)
 
 
 def test_only_one_takes_it(claims: tuple[Claim, Claim]) -> None:
@@ -36,6 +37,7 @@ def test_it_says_who_and_each_renewal_shows(claims: tuple[Claim, Claim]) -> None
         contents.append(first.read())
     assert len(set(contents)) == 13
     said = json.loads(contents[-1] or b"")
+    assert said["since"] == SINCE
     assert (said["worker"], said["workflow"], said["run"], said["attempt"], said["counter"]) == ("a", "7", "1", 2, 12)
 
 

@@ -15,7 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import spec
 
-from pecan_operator.assets.worker import Attempt, Delivery, Message, Running, Session, Settings, Worker
+from pecan_operator.assets.worker import (
+    Attempt,
+    Delivery,
+    Disconnected,
+    Memory,
+    Message,
+    Outcome,
+    Running,
+    Session,
+    Settings,
+    Worker,
+)
 
 MODEL = {"name": "Sipnet", "type": "SIPNET", "version": "git", "binary": "/bin/sipnet"}
 
@@ -27,19 +38,21 @@ class NotedSession:
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.events: list[Mapping[str, Any]] = []
         self.settled: list[str] = []
-        self.is_subscribed = True
+        self.in_hand: set[Delivery] = set()
+        self.is_asking = True
 
     def publish_event(self, event: Mapping[str, Any]) -> None:
         self.events.append(event)
 
-    async def confirm_event(self, event: Mapping[str, Any]) -> None:
-        self.events.append(event)
+    async def confirm(self, answer: None) -> None:
+        if self.closed.done():
+            raise Disconnected
 
     def unsubscribe(self) -> None:
-        self.is_subscribed = False
+        self.is_asking = False
 
     def subscribe(self, on_delivery: Callable[[Delivery], None]) -> None:
-        self.is_subscribed = True
+        self.is_asking = True
 
     def settle(self, action: Callable[[Any], None]) -> None:
         action(
@@ -83,19 +96,69 @@ def test_a_fault_of_the_worker_is_told_and_the_message_acknowledged(
     in_loop(test, tmp_path)
 
 
-def test_its_own_job_is_adopted_and_other_work_given_back(tmp_path: Path) -> None:
+def test_its_own_job_is_adopted_once_its_connection_is_lost(tmp_path: Path) -> None:
     async def test(worker: Worker, session: Any, settings: Settings) -> None:
         mine = message(tmp_path)
-        running = worker._running = Running(Attempt(settings, mine), Delivery(session, 1, mine))
-        again = Delivery(session, 2, replace(mine, redelivered=True))
+        lost = NotedSession()
+        running = begin(worker, settings, Delivery(lost, 1, mine))  # type: ignore[arg-type]
+        doubled = Delivery(session, 2, mine)
+        worker._on_delivery(doubled)
+        assert running.delivery is not doubled
+        lost.closed.set_result("cut")
+        again = Delivery(session, 3, replace(mine, redelivered=True))
         worker._on_delivery(again)
         assert running.delivery is again
         assert [event["event"] for event in session.events] == ["started"]
-        assert session.is_subscribed
-        worker._on_delivery(Delivery(session, 3, replace(mine, attempt=2)))
-        assert running.delivery is again
+
+    in_loop(test, tmp_path)
+
+
+def begin(worker: Worker, settings: Settings, delivery: Delivery) -> Running:
+    over = asyncio.get_running_loop().create_future()
+    worker._running = Running(Attempt(settings, delivery.message, Memory()), delivery, over)
+    return worker._running
+
+
+def test_a_busy_worker_gives_back_what_is_not_its_own(tmp_path: Path) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        lost = NotedSession()
+        lost.closed.set_result("cut")
+        mine = message(tmp_path)
+        running = begin(worker, settings, Delivery(lost, 1, mine))  # type: ignore[arg-type]
+        worker._on_delivery(Delivery(session, 1, replace(mine, attempt=2)))
         assert session.settled == ["give back"]
-        assert not session.is_subscribed
+        assert running.delivery.session is lost  # type: ignore[comparison-overlap]
+
+    in_loop(test, tmp_path)
+
+
+@pytest.mark.parametrize(("state", "told"), [("succeeded", ["finished", "started"]), ("lost", []), ("released", [])])
+def test_what_was_told_on_a_lost_connection_is_told_again_if_it_is_on_file(
+    tmp_path: Path, state: str, told: list[str]
+) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        lost = NotedSession()
+        lost.closed.set_result("cut")
+        delivery = Delivery(lost, 1, message(tmp_path, run="1"))  # type: ignore[arg-type]
+        begin(worker, settings, Delivery(lost, 2, message(tmp_path, run="2")))  # type: ignore[arg-type]
+        with pytest.raises(Disconnected):
+            await worker._answer(delivery, Outcome(state))
+        assert [event["event"] for event in session.events] == told
+        assert (lost.settled, session.settled) == ([], [])
+
+    in_loop(test, tmp_path)
+
+
+def test_what_was_told_on_a_lost_connection_waits_for_the_next_one(tmp_path: Path) -> None:
+    async def test(worker: Worker, session: Any, settings: Settings) -> None:
+        session.closed.set_result("cut")
+        with pytest.raises(Disconnected):
+            await worker._answer(Delivery(session, 1, message(tmp_path)), Outcome("succeeded"))
+        after = NotedSession()
+        worker._session = after  # type: ignore[assignment]
+        for _ in range(2):
+            worker._tell_again()
+        assert [(event["event"], event["run"]) for event in after.events] == [("finished", "1")]
 
     in_loop(test, tmp_path)
 
@@ -127,7 +190,7 @@ def test_a_recalled_delivery_is_given_back(tmp_path: Path) -> None:
 def test_a_command_that_says_nothing_changes_nothing(tmp_path: Path, command: bytes) -> None:
     async def test(worker: Worker, session: Any, settings: Settings) -> None:
         worker._on_control(command)
-        assert session.is_subscribed
+        assert session.is_asking
         assert session.events == []
 
     in_loop(test, tmp_path)
@@ -145,7 +208,7 @@ def test_a_cancel_is_about_what_was_published_until_then(
             about = {} if generation is None else {"generation": generation}
             worker._on_control(json.dumps({"command": "cancel", "workflow": "7", **about}).encode())
         retried = replace(message(tmp_path), generation=published)
-        attempt = Attempt(settings, retried)
+        attempt = Attempt(settings, retried, Memory(str(tmp_path)))
         outcome = await worker._claim(Delivery(session, 1, retried), attempt)
         assert (outcome is None) is wanted
         assert attempt.claim.is_owned() is wanted
