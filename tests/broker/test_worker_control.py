@@ -37,7 +37,8 @@ def test_what_is_published_after_a_retry_runs_although_its_workflow_was_cancelle
     stopped, anew = (model.run(job, run=run) for job, run in ((WAIT, "1"), ("true", "2")))
     model.worker()
     model.publish(stopped, generation=1)
-    model.wait_for("started")
+    while not (stopped / "pid").exists():
+        time.sleep(0.01)
     model.control(command="cancel", workflow="7", generation=0)
     model.control(command="cancel", workflow="7", generation=1)
     assert model.finished(stopped)["state"] == "cancelled"

@@ -36,7 +36,7 @@ def deployment(site: Site) -> Manifest:
     return found
 
 
-def wait_workers(site: Site, count: int, seconds: float = 60.0) -> float:
+def wait_workers(site: Site, count: int, seconds: float = 90.0) -> float:
     """Seconds until so many workers are there and have said so."""
 
     def is_so() -> bool:

@@ -90,7 +90,7 @@ def is_over(obj: Mapping[str, Any]) -> bool:
         and status.get("observedGeneration") == obj["metadata"].get("generation")
         and status.get("phase") == ready.get("reason")
         and status.get("phase") in {outcome.value for outcome in Outcome}
-        and (not obj.get("spec", {}).get("retryGeneration") or is_retry_settled(find(status, RETRIED)))
+        and (not obj.get("spec", {}).get("retryGeneration") or _is_retry_settled(find(status, RETRIED)))
     )
 
 
@@ -292,7 +292,7 @@ def _retried(facts: Facts) -> list[Condition]:
     return [Condition(RETRIED, True, RETRIED, f"retryGeneration {facts.retry_generation} has been carried out")]
 
 
-def is_retry_settled(condition: Mapping[str, Any] | None) -> bool:
+def _is_retry_settled(condition: Mapping[str, Any] | None) -> bool:
     """Whether the condition Retried, as it is in a status, says that nothing comes of spec.retryGeneration any more."""
     return condition is not None and condition["reason"] != RETRY_WAITS
 

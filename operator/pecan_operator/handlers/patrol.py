@@ -92,13 +92,11 @@ class Patrol:
         deserted = self._deserted(sight)
         for queue in deserted:
             self._broker.control({"command": "release", "queue": queue})
-        unserved = deserted
-        if self._ledger.cancelling():
-            unserved |= {queue for queue in sight.served if not sight.workers.get(queue)}
+        idle = {queue for queue in sight.served if not sight.workers.get(queue)} if self._ledger.cancelling() else set()
         # The window would keep busy workers of a suspended model at work for as long again, and twice.
         suspended = {queue for queue, model in sight.served.items() if model.suspended}
         resting = {queue for queue, count in sight.counts.items() if count.queued and queue in suspended}
-        recalled = (waiting & unserved) | resting
+        recalled = (waiting & (deserted | idle)) | resting
         for queue in recalled:
             self._broker.recall(queue)
         silent = {

@@ -15,7 +15,7 @@ from pecan_operator.core.workflow import (
     Step,
     conditions,
     decide_plan,
-    is_retry_settled,
+    is_over,
     phase,
     progress_message,
 )
@@ -349,12 +349,19 @@ def test_ready_says_how_it_ended() -> None:
 )
 def test_what_became_of_a_retry(known: Facts, condition: tuple[bool, str, str]) -> None:
     assert told(known)["Retried"] == condition
-    settled = is_retry_settled({"type": "Retried", "reason": condition[1]})
-    assert settled is (condition[1] != "Waiting")
 
 
-def test_of_a_retry_that_nobody_has_looked_at_something_may_come() -> None:
-    assert not is_retry_settled(None)
+@pytest.mark.parametrize(
+    ("reason", "over"),
+    [("Retried", True), ("WorkflowCancelled", True), ("DeadlineOver", True), ("Waiting", False), (None, False)],
+)
+def test_a_finished_workflow_is_over_when_nothing_comes_of_a_retry(reason: str | None, over: bool) -> None:
+    retried = [] if reason is None else [{"type": "Retried", "reason": reason}]
+    status = {"phase": "Failed", "finishedAt": "2024-05-01T00:00:00Z", "observedGeneration": 2}
+    status |= {"conditions": [{"type": "Ready", "reason": "Failed"}, *retried]}
+    found: dict[str, Any] = {"metadata": {"generation": 2}, "spec": {"retryGeneration": 1}, "status": status}
+    assert is_over(found) is over
+    assert is_over({**found, "spec": {"retryGeneration": 0}})
 
 
 def test_failed_runs_are_named() -> None:
