@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from report import Figure, one
 from support import API_VERSION, ROOT, Cluster, Release, wait
 from watching import Watched
 from workflow_support.manifests import Manifest, built_image, data_pod, resource
@@ -172,6 +173,12 @@ class Place:
 
     # what is in it
 
+    def create(self, manifest: Manifest) -> Manifest:
+        """Create an object of the namespace that is not there yet."""
+        made = self.kube.create({**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}})
+        assert made is not None, f"{manifest['kind']} {manifest['metadata']['name']} is there already"
+        return made
+
     def unique(self, word: str) -> str:
         """A name that was not used before, also not in an earlier process."""
         self._names += 1
@@ -229,7 +236,7 @@ class Place:
     # what the operator and the database cost
 
     def metrics(self) -> dict[str, float]:
-        """The operator's metrics by name, added up over their labels."""
+        """The operator's metrics as they are written, with their labels; and by name, added up over their labels."""
         pod = self.release.pod()
         ports = {each["name"]: each["containerPort"] for each in pod["spec"]["containers"][0]["ports"]}
         name = pod["metadata"]["name"]
@@ -238,10 +245,19 @@ class Place:
         found: dict[str, float] = {}
         for line in text.splitlines():
             if line and not line.startswith("#"):
-                name, value = line.rsplit(" ", 1)
-                name = name.partition("{")[0]
-                found[name] = found.get(name, 0.0) + float(value)
+                labelled, value = line.rsplit(" ", 1)
+                for key in {labelled, labelled.partition("{")[0]}:
+                    found[key] = found.get(key, 0.0) + float(value)
         return found
+
+    def requests(self, before: dict[str, float], after: dict[str, float], seconds: float) -> list[Figure]:
+        """What the operator has asked of others between two looks at its metrics, where it has metrics of that."""
+        rates = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items()}
+        verbs = {name: re.fullmatch(r'pecan_operator_api_requests_total\{.*verb="(\w+)".*\}', name) for name in rates}
+        figures = [one(f"API requests, {verb[1]}", "1/s", rates[name]) for name, verb in verbs.items() if verb]
+        if "pecan_operator_broker_requests_total" in rates:
+            figures.append(one("broker requests", "1/s", rates["pecan_operator_broker_requests_total"]))
+        return figures
 
     @contextmanager
     def operator_memory(self) -> Iterator[list[float]]:

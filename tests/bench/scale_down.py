@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from place import Place
@@ -35,7 +36,7 @@ def measure(place: Place, long: bool) -> list[Figure]:
             time.sleep(EVERY_SECONDS)
         folders.drop()
         asked = [0, *(change.value for change in watched.changes[begin:])]
-    changes = sum(1 for before, after in zip(asked, asked[1:], strict=False) if before != after)
+    changes = sum(1 for before, after in itertools.pairwise(asked) if before != after)
     return [
         Figure("last completion to 0 replicas", "s", to_zero),
         one(f"changes of replicas, {jobs} jobs {EVERY_SECONDS:g} s apart", "changes", changes),

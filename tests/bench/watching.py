@@ -78,3 +78,20 @@ class Watched:
                 left = deadline - time.monotonic()
                 assert left > 0, f"not within {seconds:g} s: {what}"
                 self._news.wait(left)
+
+    def first(self, wanted: Callable[[Change], bool], count: int, seconds: float, what: str) -> dict[str, float]:
+        """When each of `count` objects had its first wanted change; fails after `seconds`, naming `what`."""
+        deadline = time.monotonic() + seconds
+        found: dict[str, float] = {}
+        looked = 0
+        with self._news:
+            while True:
+                for change in self.changes[looked:]:
+                    if wanted(change):
+                        found.setdefault(change.name, change.at)
+                if len(found) >= count:
+                    return found
+                looked = len(self.changes)
+                left = deadline - time.monotonic()
+                assert left > 0, f"not within {seconds:g} s: {count} {what}, there are {len(found)}"
+                self._news.wait(left)

@@ -130,12 +130,13 @@ def wait_over(place: Place, workflow_id: int, seconds: float) -> None:
     wait(lambda: [left for left, _ in look()] == [0], seconds, lambda: f"runs of {workflow_id} are open: {look()}")
 
 
-def span(place: Place, workflow_id: int) -> tuple[float, float, float]:
-    """Epoch seconds of the first publication, the first start and the last finish of a workflow's runs."""
+def span(place: Place, workflow_id: int, but: str = "") -> tuple[float, float, float]:
+    """Epoch seconds of the first publication, the first start and the last finish of a workflow's runs, `but` one."""
     ((published, started, finished),) = place.query(
         "SELECT extract(epoch FROM min(published_at))::float8, extract(epoch FROM min(started_at))::float8,"
-        " extract(epoch FROM max(finished_at))::float8 FROM pecan_operator.run WHERE workflow_id = %s",
+        " extract(epoch FROM max(finished_at))::float8 FROM pecan_operator.run WHERE workflow_id = %s AND run_id <> %s",
         workflow_id,
+        but,
     )
     return published, started, finished
 

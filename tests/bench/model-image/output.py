@@ -1,7 +1,8 @@
-"""Writes a netCDF classic file with a value of GPP for each day of 1998: output.py PATH (NetCDF Classic Format Specification)."""
+"""Writes a file with a value of GPP for each day of 1998, after the NetCDF Classic Format Specification: output.py PATH."""
 
 import struct
 import sys
+from pathlib import Path
 
 DAYS = 365
 NC_CHAR, NC_DOUBLE, NC_DIMENSION, NC_VARIABLE, NC_ATTRIBUTE = 2, 6, 10, 11, 12
@@ -23,7 +24,5 @@ def header(begin):
     return b"".join(parts)
 
 
-with open(sys.argv[1], "wb") as file:
-    file.write(header(len(header(0))))
-    for _, values in COLUMNS.values():
-        file.write(struct.pack(f">{DAYS}d", *values))
+columns = [struct.pack(f">{DAYS}d", *values) for _, values in COLUMNS.values()]
+Path(sys.argv[1]).write_bytes(b"".join([header(len(header(0))), *columns]))
