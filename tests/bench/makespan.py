@@ -15,12 +15,13 @@ def measure(place: Place, long: bool) -> list[Figure]:
     for seconds, runs in ((0.3, 1000 if long else 400), (1.3, 1000 if long else 160)):
         planned = Planned(place, model_id=model_id)
         planned.plan(runs, f"exec sleep {seconds}")
-        planned.run(runs * seconds / WORKERS * 5 + 60)
-        published, started, finished = span(place, planned.row.workflow_id)
+        committed = planned.run(runs * seconds / WORKERS * 5 + 60)
+        _, started, finished = span(place, planned.row.workflow_id)
+        took = finished + place.database_second() - committed
         ideal = runs * seconds / WORKERS
         figures += [
             one(f"{runs} runs of {seconds} s, from first start", "s", finished - started),
             one(f"{runs} runs of {seconds} s, start to end / ideal", "", (finished - started) / ideal),
-            one(f"{runs} runs of {seconds} s, published to end / ideal", "", (finished - published) / ideal),
+            one(f"{runs} runs of {seconds} s, planned to end / ideal", "", took / ideal),
         ]
     return figures

@@ -35,7 +35,7 @@ def measure(place: Place, long: bool) -> list[Figure]:
     time.sleep(IDLE_SECONDS)
     after, seconds = place.metrics(), time.monotonic() - begin
     cpu = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
-    place.delete_all("PecanModel")
+    place.clear()
     figures = [
         one(f"{len(names):,} models: until all are ready", "s", made),
         Figure(f"{len(names):,} models: message to one worker more", "s", lags),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from place import NOWHERE, Place
-from report import Figure, one
+from report import Figure, most_in_a_second, one
 from support import wait
 from work import workflow
 
@@ -34,14 +34,15 @@ def measure(place: Place, long: bool) -> list[Figure]:
         wait(
             lambda: time.monotonic() - watched.changes[-1].at > QUIET_SECONDS, 300, lambda: "statuses are still written"
         )
-        writes = sum(1 for change in watched.changes if change.value and change.type != "DELETED")
+        writes = [change.at for change in watched.changes if change.value and change.type != "DELETED"]
         place.delete_all("PecanWorkflow", 600)
     place.delete_all("PecanModel")
     return [
         one(f"creating {count:,}", "s", last_created - min(created.values())),
         one("last create to all have a condition", "s", max(told.values()) - last_created),
         Figure("from its creation to its condition", "s", [told[name] - created[name] for name in names]),
-        one("status writes of a workflow", "writes", writes / count),
+        one("status writes of a workflow", "writes", len(writes) / count),
+        one("most status writes in any second", "writes/s", most_in_a_second(writes)),
     ]
 
 

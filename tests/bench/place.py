@@ -65,6 +65,10 @@ class Place:
         """Put away what a benchmark has left that was broken off."""
         self.delete_all("PecanWorkflow")
         self.delete_all("PecanModel")
+        listed = self.site.broker("list_queues", "-p", "pecan", "name", "messages", "--no-table-headers")
+        for queue, messages in (line.split("\t") for line in listed.splitlines()):
+            if queue.startswith("BENCH_") and messages != "0":
+                self.site.broker("purge_queue", "-p", "pecan", queue)
 
     def _is_usable(self) -> bool:
         found = self.kube.read("v1", "Namespace", None, self.namespace)

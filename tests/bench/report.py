@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,11 @@ def one(name: str, unit: str, value: float) -> Figure:
 def percentile(ordered: Sequence[float], part: float) -> float:
     """Nearest rank of sorted values: always one that was measured."""
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def most_in_a_second(moments: Sequence[float]) -> int:
+    """How many moments (seconds, in their order) are in the fullest second that begins with one of them."""
+    return max(bisect.bisect_left(moments, moment + 1.0) - number for number, moment in enumerate(moments))
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -55,7 +55,7 @@ def explain(error: Exception) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="row", help=f"one of {', '.join(ROWS)}")
-    parser.add_argument("--long", action="store_true", help="larger and longer, about an hour in all")
+    parser.add_argument("--long", action="store_true", help="sizes of production, for hours")
     parser.add_argument("--keep", action="store_true", help="leave the namespace for the next time")
     given = parser.parse_args()
     if unknown := sorted(set(given.rows) - set(ROWS)):
@@ -69,12 +69,13 @@ def main() -> int:
         for row in rows:
             begin = time.monotonic()
             try:
+                if broken:
+                    place.clear()
                 measured = importlib.import_module(row).measure(place, given.long)
                 figures += [{"row": row, **figure.summary()} for figure in measured]
             except Exception as error:
                 broken.append(f"{row}: {explain(error)}")
                 print(f"bench: {broken[-1]}", file=sys.stderr, flush=True)
-                place.clear()
             print(f"bench: {row} took {time.monotonic() - begin:.0f} s", flush=True)
     except Exception as error:
         print(f"bench: {explain(error)}", file=sys.stderr)

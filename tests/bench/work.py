@@ -108,10 +108,11 @@ class Planned:
         self.place.ledger.register_runs(self.row.workflow_id, self.plans)
         return time.monotonic()
 
-    def run(self, seconds: float) -> None:
-        """Register, and wait until all runs are over."""
-        self.register()
+    def run(self, seconds: float) -> float:
+        """Register, and wait until all runs are over; returns when the registration was committed."""
+        committed = self.register()
         wait_over(self.place, self.row.workflow_id, seconds)
+        return committed
 
     def drop(self) -> None:
         """No run of it is open any more, without a word of workers."""
