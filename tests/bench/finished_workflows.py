@@ -23,8 +23,7 @@ from pecan_operator.core.workflow import conditions as workflow_conditions
 from pecan_operator.records import RunCounts, WorkflowRow
 
 RUNS = 10
-SETTLE_SECONDS = 20.0
-IDLE_SECONDS = 60.0
+SETTLE_SECONDS = 10.0
 _WORKFLOWS = """
 INSERT INTO pecan_operator.workflow
   (workflow_id, uid, namespace, name, model_id, queue, folder, folder_policy, priority, max_attempts, stop_on_error,
@@ -59,7 +58,7 @@ def measure(place: Place, long: bool) -> list[Figure]:
         leases = Watched(place.cluster.client, "coordination.k8s.io/v1", "leases", place.release.namespace, str)
         watches.append(stack.enter_context(leases))
         before, begin = place.metrics(), time.monotonic()
-        time.sleep(IDLE_SECONDS)
+        time.sleep(60.0 if long else 30.0)
         after, seconds = place.metrics(), time.monotonic() - begin
         writes = sum(len(watched.changes) for watched in watches)
     place.delete_all("PecanWorkflow", 900)

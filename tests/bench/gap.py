@@ -11,7 +11,7 @@ from place import Place
 from report import Figure
 from work import Planned
 
-RUNS = 300
+RUNS = 200
 _BARE = """
 import json, os, subprocess, sys, time
 

@@ -12,7 +12,7 @@ WORKERS = 8
 def measure(place: Place, long: bool) -> list[Figure]:
     model_id = place.model(workers=WORKERS)
     figures = []
-    for seconds, runs in ((0.3, 1000 if long else 400), (1.3, 1000 if long else 160)):
+    for seconds, runs in ((0.3, 1000 if long else 320), (1.3, 1000 if long else 96)):
         planned = Planned(place, model_id=model_id)
         planned.plan(runs, f"exec sleep {seconds}")
         committed = planned.run(runs * seconds / WORKERS * 5 + 60)

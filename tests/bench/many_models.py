@@ -10,7 +10,7 @@ from report import Figure, one
 from work import publish_plain
 
 ACTIVE = 20
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = 10.0
 
 
 def measure(place: Place, long: bool) -> list[Figure]:
@@ -20,7 +20,7 @@ def measure(place: Place, long: bool) -> list[Figure]:
     made = time.monotonic() - begin
     lags: list[float] = []
     with place.watch_replicas() as watched:
-        for turn in range(1, 6 if long else 4):
+        for turn in range(1, 6 if long else 3):
             for name in names[:ACTIVE]:
                 seen = len(watched.changes)
                 confirmed = publish_plain(place.broker_uri, f"BENCH_{name}", ["/data/bench/none/run/1"])

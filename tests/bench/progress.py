@@ -1,4 +1,4 @@
-"""How often the status of a workflow is written, of 10,000 runs (short: 2,000) on 8 warm workers."""
+"""How often the status of a workflow is written, of 10,000 runs (short: 1,000) on 8 warm workers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from report import Figure, most_in_a_second, one
 
 def measure(place: Place, long: bool) -> list[Figure]:
     place.model(workers=WORKERS)
-    size = 10_000 if long else 2000
+    size = 10_000 if long else 1000
     course = run(place, size)
     moments = [change.at for change in course.writes]
     seconds = moments[-1] - moments[0]

@@ -27,7 +27,7 @@ def measure(place: Place, long: bool) -> list[Figure]:
             queue = f"BENCH_{name}"
             _wait_idle(place, name)
             # Settled: what the last repeat left to do for the API server is over.
-            time.sleep(1.0)
+            time.sleep(0.5)
             if turn % 2:
                 samples["others'"].append(_seconds(watched, name, lambda queue=queue: _publish(place, queue)))
             else:

@@ -10,10 +10,10 @@ import json
 from place import Place
 from report import Figure, one
 from support import wait
-from work import Planned, wait_over
+from work import Planned
 
 MOST, LEAST = 10, 2
-RUNS = 1000
+RUNS = 2000
 _COUNT = """
 import json, pathlib, sys
 starts = ends = repeated = 0
@@ -27,21 +27,24 @@ print(json.dumps([starts, starts - ends, repeated]))
 
 
 def measure(place: Place, long: bool) -> list[Figure]:
-    model_id = place.apply_model("bench", "1", {"minReplicas": 0, "maxReplicas": MOST})
+    model_id = place.apply_model("bench", "1", {"minReplicas": LEAST, "maxReplicas": MOST})
     wanted = 1000 if long else 50
     stream: list[Planned] = []
     victims = 0
     while victims < wanted:
-        if not stream or _open(place, stream[-1]) < RUNS / 2:
+        if not stream or _count(place, stream[-1], "planned") < RUNS / 2:
             stream.append(Planned(place, model_id=model_id))
             stream[-1].plan(RUNS, "echo >> starts; sleep 0.3; echo >> ends")
             stream[-1].register()
         before = _scale(place, MOST)
         victims += len(before - _scale(place, LEAST))
-    _scale(place, MOST)
     for planned in stream:
-        wait_over(place, planned.row.workflow_id, RUNS)
+        place.site.patch("PecanWorkflow", planned.row.name, suspend=True)
+    for planned in stream:
+        wait(lambda planned=planned: _count(place, planned, "queued + running") == 0, 120, lambda: "runs do not end")
     executions, stopped, repeated = json.loads(place.python(_COUNT, *(planned.row.folder for planned in stream)))
+    for planned in stream:
+        planned.drop()
     ((attempts,),) = place.query(
         "SELECT sum(attempt - 1)::integer FROM pecan_operator.run WHERE workflow_id = ANY(%s)",
         [planned.row.workflow_id for planned in stream],
@@ -55,8 +58,8 @@ def measure(place: Place, long: bool) -> list[Figure]:
     ]
 
 
-def _open(place: Place, planned: Planned) -> int:
-    statement = "SELECT planned FROM pecan_operator.tally WHERE workflow_id = %s"
+def _count(place: Place, planned: Planned, states: str) -> int:
+    statement = f"SELECT {states} FROM pecan_operator.tally WHERE workflow_id = %s"
     return int(place.query(statement, planned.row.workflow_id)[0][0])
 
 
