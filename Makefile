@@ -105,9 +105,14 @@ e2e-full: venv install ## All tests on the real cluster, the long ones too
 cluster-test: venv ## Start, kill and stop a local cluster of its own
 	@$(PYTEST) -q tests/e2e -m cluster_lifecycle
 
+# make bench ROWS="scale_up fairness" measures these only.
 .PHONY: bench
-bench: venv install ## Figures of the run loop on the real cluster
-	@$(BIN)/python tests/bench/workers.py
+bench: venv install ## Figures of the run loop on the real cluster, in ten minutes
+	@$(BIN)/python tests/bench/run.py $(if $(LONG),--long) $(ROWS)
+
+.PHONY: bench-long
+bench-long: ## The same with sizes of production
+	@$(MAKE) --no-print-directory bench LONG=1
 
 .PHONY: clean
 clean: ## Remove what was built into this tree

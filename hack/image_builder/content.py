@@ -35,7 +35,7 @@ class Image:
 
 def project_images(root: Path) -> dict[str, Image]:
     """All images in build order. Every folder of `model-images/` with a Dockerfile is one, on top of `model-base`;
-    `model-journal` is the model of the tests.
+    `model-journal` is the model of the tests, `model-bench` that of the benchmarks.
     """
     images = [
         Image("postgis", "images/postgis"),
@@ -47,6 +47,7 @@ def project_images(root: Path) -> dict[str, Image]:
     models = sorted(file.parent.name for file in root.glob("model-images/*/Dockerfile") if file.parent.name != "base")
     images += [Image(f"model-{model}", f"model-images/{model}", base="model-base") for model in models]
     images.append(Image("model-journal", "tests/e2e/model-image", base="model-base"))
+    images.append(Image("model-bench", "tests/bench/model-image", base="model-base"))
     return {image.name: image for image in images}
 
 
