@@ -128,7 +128,7 @@ class Kube:
                 _continue=token,
                 header_params={"Accept": METADATA_ONLY},
             )
-            for item in page.get("items", []):
+            for item in page.get("items") or []:
                 metadata: Manifest = item["metadata"]
                 yield metadata
             token = page["metadata"].get("continue")

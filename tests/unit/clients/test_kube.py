@@ -367,3 +367,9 @@ def test_metadata_comes_in_pages(kube: Kube, api: Api) -> None:
     found = list(kube.list_metadata("v1", "ConfigMap", "forest"))
     assert [each["name"] for each in found] == ["a", "b"]
     assert api.last.query["limit"] == "500"
+
+
+def test_metadata_of_none_is_none(kube: Kube, api: Api) -> None:
+    """The API server writes null for an empty list of metadata."""
+    api.answer = lambda _: (200, {"metadata": {}, "items": None})
+    assert list(kube.list_metadata("v1", "ConfigMap", "forest")) == []
