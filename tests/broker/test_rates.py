@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-# `python -m pytest -s -m full tests/broker/test_rates.py`, with more of them for figures that can be compared.
-ROUNDS = int(os.environ.get("PECAN_RATE_ROUNDS", "2"))
-RUNS = 200
+# `python -m pytest -s -m full tests/broker/test_rates.py`; more rounds, in turn with the bare loop, tell more.
+ROUNDS = int(os.environ.get("PECAN_RATE_ROUNDS", "6"))
+RUNS = 60
 
 
 def bare(python: str, folders: Sequence[Path]) -> list[float]:
