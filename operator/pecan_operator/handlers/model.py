@@ -52,15 +52,16 @@ class Memory:
     """What is remembered of a model between calls; all of it can be lost.
 
     `done` says for which platform connection and generation registration and queue are in place; `below_since` since
-    when fewer workers would have been enough; `down_at` when idle workers went last and `regrets` how often in a row that
-    was too early; `program_at` when the worker's program was looked at last; `told` which endings of containers the
-    workers have heard of; `growth` which growth of the work has been measured.
+    when fewer workers would have been enough; `down_at` when idle workers went last and `regrets` how often in a row
+    that was too early, since `generation`; `program_at` when the worker's program was looked at last; `told` which
+    endings of containers the workers have heard of; `growth` which growth of the work has been measured.
     """
 
     done: tuple[object, ...] | None = None
     model_id: int | None = None
     queue: str | None = None
     below_since: float | None = None
+    generation: int | None = None
     down_at: float | None = None
     regrets: int = 0
     program_at: tuple[object, float] | None = None
@@ -162,7 +163,7 @@ class ModelHandler:
         for pod in departure.give:
             self._mark(model.namespace, pod, VICTIM_COST)
         replicas = decision.replicas + departure.kept
-        self._remember_step(model, memory, current, replicas)
+        self._remember_step(model, memory, decision, current, replicas)
         self._apply(model, obj, installation, memory, replicas, workers, deployment)
         self._measure(model, memory, view, current, replicas)
         self._report_endings(installation, memory, pods)
@@ -184,15 +185,18 @@ class ModelHandler:
         )
         self._report(model, obj, memory, decision, view, workers, pods, deployment)
 
-    def _remember_step(self, model: PecanModel, memory: Memory, current: int | None, replicas: int) -> None:
+    def _remember_step(
+        self, model: PecanModel, memory: Memory, decision: Decision, current: int | None, replicas: int
+    ) -> None:
         now = self.clock()
-        if current is None or replicas == current:
-            return
-        if replicas < current:
+        if memory.generation != model.metadata.generation:
+            # What was learnt is about other wishes.
+            memory.generation, memory.regrets, memory.down_at = model.metadata.generation, 0, None
+        if current is not None and replicas < current:
             memory.below_since = memory.down_at = now
-            return
-        since_down = None if memory.down_at is None else now - memory.down_at
-        memory.regrets = regrets_after_growth(memory.regrets, since_down, model.spec.scaling.idle_seconds)
+        elif current is not None and replicas > current and decision.outstanding:
+            since_down = None if memory.down_at is None else now - memory.down_at
+            memory.regrets = regrets_after_growth(memory.regrets, since_down, model.spec.scaling.idle_seconds)
 
     def _measure(self, model: PecanModel, memory: Memory, view: QueueView, current: int | None, replicas: int) -> None:
         if view.grew_at is None or view.grew_at == memory.growth:

@@ -460,6 +460,19 @@ def test_workers_that_were_missed_soon_after_they_went_stay_longer() -> None:
     assert seconds_until_none() <= 13
 
 
+def test_workers_asked_for_by_hand_were_not_missed() -> None:
+    world = with_model(scaling={"idleSeconds": 10, "maxReplicas": 1})
+    for _ in range(3):
+        for least in (1, 0):
+            found = world.kube.get("PecanModel", "dalec")
+            assert found is not None
+            world.kube.put({**found, "spec": {**found["spec"], "scaling": {"idleSeconds": 10, "minReplicas": least}}})
+            began = world.seconds
+            world.run_until(lambda: replicas(world) == least)  # noqa: B023
+        assert world.seconds - began <= 13
+        settled(world, turns=5)
+
+
 def test_workflows_hear_of_their_model_only_what_they_show() -> None:
     world = with_model(scaling={"maxReplicas": 2})
     world.kube.put(workflow_object())
