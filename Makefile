@@ -107,7 +107,7 @@ cluster-test: venv ## Start, kill and stop a local cluster of its own
 
 # make bench ROWS="scale_up fairness" measures these only.
 .PHONY: bench
-bench: venv install ## Figures of the run loop on the real cluster, in ten minutes
+bench: venv install ## Figures of the run loop on the real cluster, in ten to fifteen minutes
 	@$(BIN)/python tests/bench/run.py $(if $(LONG),--long) $(ROWS)
 
 .PHONY: bench-long

@@ -76,6 +76,10 @@ def main() -> int:
             except Exception as error:
                 broken.append(f"{row}: {explain(error)}")
                 print(f"bench: {broken[-1]}", file=sys.stderr, flush=True)
+            except KeyboardInterrupt:
+                # What was measured before is not lost.
+                broken.append(f"{row}: interrupted")
+                break
             print(f"bench: {row} took {time.monotonic() - begin:.0f} s", flush=True)
     except Exception as error:
         print(f"bench: {explain(error)}", file=sys.stderr)

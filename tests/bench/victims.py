@@ -6,6 +6,7 @@ No execution may be stopped or repeated for it, however many pods end.
 from __future__ import annotations
 
 import json
+import time
 
 from place import Place
 from report import Figure, one
@@ -30,14 +31,16 @@ def measure(place: Place, long: bool) -> list[Figure]:
     model_id = place.apply_model("bench", "1", {"minReplicas": LEAST, "maxReplicas": MOST})
     wanted = 1000 if long else 50
     stream: list[Planned] = []
-    victims = 0
+    victims, lowered = 0, []
     while victims < wanted:
         if not stream or _count(place, stream[-1], "planned") < RUNS / 2:
             stream.append(Planned(place, model_id=model_id))
             stream[-1].plan(RUNS, "echo >> starts; sleep 0.3; echo >> ends")
             stream[-1].register()
         before = _scale(place, MOST)
+        begin = time.monotonic()
         victims += len(before - _scale(place, LEAST))
+        lowered.append(time.monotonic() - begin)
     for planned in stream:
         place.site.patch("PecanWorkflow", planned.row.name, suspend=True)
     for planned in stream:
@@ -51,6 +54,7 @@ def measure(place: Place, long: bool) -> list[Figure]:
     )
     return [
         one("workers ended", "pods", victims),
+        Figure(f"from {MOST} to {LEAST} workers under load", "s", lowered),
         one("executions", "", executions),
         one("of these stopped", "", stopped),
         one("of these repeated", "", repeated),
