@@ -162,12 +162,19 @@ def patience(idle_seconds: float, regrets: int) -> float:
     return float(idle_seconds * 2**regrets)
 
 
-def publish_window(replicas: int, recent_completions: int, maximum: int = 1000) -> int:
+def publish_window(replicas: int, recent_completions: int, queued: int = 0, maximum: int = 1000) -> int:
     """How many published runs may wait on a queue: enough that no worker ever waits for the operator.
 
-    `recent_completions` are those of the last 0.5 s.
+    `recent_completions` are those of the last 0.5 s, and `queued` what waits now. When next to nothing does, workers may
+    have been short of runs, and fewer have ended than could have: the window opens further.
     """
-    return min(max(2 * replicas, recent_completions, 2), maximum)
+    window = max(2 * replicas, recent_completions, 2)
+    return min(4 * window if recent_completions and is_short(queued, window) else window, maximum)
+
+
+def is_short(queued: int, window: int) -> bool:
+    """Whether so little waits that workers could soon wait for the operator."""
+    return 4 * queued <= window
 
 
 def count_busy(workers: Iterable[Worker]) -> int:

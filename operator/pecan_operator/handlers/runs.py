@@ -15,7 +15,7 @@ from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.core.fairness import allocate
 from pecan_operator.core.runs import decide_changes
-from pecan_operator.core.scaling import publish_window
+from pecan_operator.core.scaling import is_short, publish_window
 from pecan_operator.errors import OperatorError, Unavailable
 from pecan_operator.handlers import metrics
 from pecan_operator.handlers.depths import Depths
@@ -85,6 +85,7 @@ class RunLoop:
         self._stopping = threading.Event()
         self._due: dict[str, float] = {}
         self._connection = 0
+        self._is_short = False
         self._unrecorded: EventBatch | None = None
         self._thread = threading.Thread(target=self._run, name=f"runs-{namespace}", daemon=True)
         self.beat = clock()
@@ -176,7 +177,8 @@ class RunLoop:
             except Exception:
                 _log.exception("run loop of namespace %s", self._namespace)
                 self._stopping.wait(1.0)
-            self._stopping.wait(max(0.0, began + TURN_SECONDS - self._clock()))
+            if not self._is_short:
+                self._stopping.wait(max(0.0, began + TURN_SECONDS - self._clock()))
             self._wake.wait(LOOK_SECONDS)
 
     def step(self) -> None:
@@ -334,13 +336,16 @@ class RunLoop:
         with self._lock:
             served = dict(self._served)
             counts = dict(self._counts or {})
-        published = False
+        published = self._is_short = False
         for queue, model in served.items():
             count = counts.get(queue, QueueCounts())
-            slots = publish_window(model.replicas, count.recent) - count.queued
+            window = publish_window(model.replicas, count.recent, count.queued)
+            slots = window - count.queued
             if model.suspended or count.publishable == 0 or slots <= 0:
                 continue
-            published = self._publish_on(queue, slots) or published
+            if self._publish_on(queue, slots):
+                published = True
+                self._is_short = self._is_short or is_short(count.queued, window)
         return published
 
     def _publish_on(self, queue: str, slots: int) -> bool:

@@ -266,11 +266,33 @@ def test_counting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "recent", "window"),
-    [(0, 0, 2), (1, 0, 2), (4, 0, 8), (4, 50, 50), (4, 5000, 1000), (900, 0, 1000)],
+    ("replicas", "recent", "queued", "window"),
+    [
+        (0, 0, 0, 2),
+        (1, 0, 0, 2),
+        (4, 0, 8, 8),
+        (4, 50, 40, 50),
+        (4, 50, 12, 200),
+        (1, 2, 0, 8),
+        (4, 5000, 999, 1000),
+        (900, 0, 0, 1000),
+    ],
 )
-def test_the_window_keeps_every_worker_supplied(replicas: int, recent: int, window: int) -> None:
-    assert publish_window(replicas, recent) == window
+def test_the_window_keeps_every_worker_supplied(replicas: int, recent: int, queued: int, window: int) -> None:
+    assert publish_window(replicas, recent, queued) == window
+
+
+def test_a_worker_of_very_short_runs_is_not_held_up_while_the_window_opens() -> None:
+    """Two hundred runs a second, a turn each 50 ms: after three turns the worker never waits again."""
+    queued, ended, turns = 0.0, [0] * 10, 0
+    while queued < 10:
+        window = publish_window(1, sum(ended), int(queued))
+        queued = max(queued, window)
+        done = min(queued, 10.0)
+        queued -= done
+        ended = [*ended[1:], int(done)]
+        turns += 1
+    assert turns <= 3
 
 
 def test_a_trickle_soon_leaves_the_worker_in_peace() -> None:
