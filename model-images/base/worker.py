@@ -30,6 +30,7 @@ Environment (times in seconds):
     PECAN_RENEW_SECONDS         5; between two renewals of the claim
     PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker, if that is not known before
     PECAN_HEARTBEAT_SECONDS     5; between two announcements on the exchange `models`
+    PECAN_TELL_SECONDS          0.05; a job that ends sooner is told of only when it has ended
     PECAN_PAUSE_SECONDS         60; after a `release` or `retire` command no new run is taken for that long
 """
 
@@ -85,6 +86,7 @@ CANCELLED_KEPT = 10_000
 GONE_KEPT = 1_000
 RECONNECT_SECONDS = (0.1, 10.0)
 AMQP_HEARTBEAT_SECONDS = 30
+SWITCH_SECONDS = 0.0005
 
 T = TypeVar("T")
 
@@ -138,6 +140,7 @@ class Settings:
     renew_seconds: float
     stale_seconds: float
     heartbeat_seconds: float
+    tell_seconds: float
     pause_seconds: float
 
     @classmethod
@@ -178,6 +181,7 @@ class Settings:
             renew_seconds=seconds("PECAN_RENEW_SECONDS", 5),
             stale_seconds=seconds("PECAN_STALE_SECONDS", 15),
             heartbeat_seconds=seconds("PECAN_HEARTBEAT_SECONDS", 5),
+            tell_seconds=seconds("PECAN_TELL_SECONDS", 0.05),
             pause_seconds=seconds("PECAN_PAUSE_SECONDS", 60),
         )
 
@@ -584,10 +588,10 @@ class Attempt:
         self._write_result(outcome)
         return outcome
 
-    def run(self, on_start: Callable[[], None], on_end: Callable[[], None]) -> Outcome:
+    def run(self, on_end: Callable[[], None]) -> Outcome:
         """Runs the job to its end and writes the result. The folder must be claimed. Never raises OSError."""
         self.started_at = utc_now()
-        outcome = self._run(on_start, on_end)._replace(started_at=self.started_at, finished_at=utc_now())
+        outcome = self._run(on_end)._replace(started_at=self.started_at, finished_at=utc_now())
         try:
             if not self.claim.is_owned():
                 return outcome._replace(state="lost", reason="another worker has taken the claim of this run")
@@ -607,7 +611,7 @@ class Attempt:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, RESULT))
 
-    def _run(self, on_start: Callable[[], None], on_end: Callable[[], None]) -> Outcome:
+    def _run(self, on_end: Callable[[], None]) -> Outcome:
         log_path = os.path.join(self._folder, LOG)
         code: int | None = None
         environment = {name: value for name, value in os.environ.items() if name != "RABBITMQ_URI"}
@@ -617,7 +621,6 @@ class Attempt:
                     os.unlink(os.path.join(self._folder, name))
             self._remove_leftovers()
             if self.process.start(self._settings.application, self._folder, log_path, environment):
-                on_start()
                 self.process.wait()
                 on_end()
                 code = self.process.reap()
@@ -1392,17 +1395,16 @@ class Worker:
         renewing = loop.create_task(self._renew(running))
         timer = loop.call_later(self._settings.run_timeout_seconds, self._stop, attempt, "timeout")
 
-        def on_start() -> None:
-            loop.call_soon_threadsafe(self._tell_started, running)
+        telling = loop.call_later(self._settings.tell_seconds, self._tell_started, running)
 
         def on_end() -> None:
             loop.call_soon_threadsafe(self._fetch_next, running)
 
         try:
-            outcome = await in_thread(partial(attempt.run, on_start, on_end))
+            outcome = await in_thread(partial(attempt.run, on_end))
         finally:
-            renewing.cancel()
-            timer.cancel()
+            for waiting in (renewing, timer, telling):
+                waiting.cancel()
             self._running = None
             resolve(running.over, None)
         await self._answer(running.delivery, outcome)
@@ -1430,7 +1432,8 @@ class Worker:
     def _tell_started(self, running: Running) -> None:
         message = running.attempt.message
         if self._session is not None:
-            self._session.publish_event(self._event("started", message, started_at=running.attempt.started_at))
+            started_at = running.attempt.started_at or utc_now()
+            self._session.publish_event(self._event("started", message, started_at=started_at))
         log("started", folder=message.folder, attempt=message.attempt)
 
     async def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -1475,6 +1478,8 @@ def in_thread(function: Callable[[], T]) -> Awaitable[T]:
 def main() -> int:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     os.umask(0o002)
+    # The thread with the files and the one with the connection take turns many times a run: neither waits long for the other.
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         settings = Settings.from_environment(os.environ)
         model = read_model(settings.model_info, os.environ.get("PECAN_QUEUE"))

@@ -340,3 +340,16 @@ def test_unusable_settings_are_one_clear_line(model: Any, environment: dict[str,
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "secret" not in done.stderr
+
+
+def test_of_a_very_short_job_only_the_end_is_told(model: Model) -> None:
+    short, longer = model.run("true", run="short"), model.run("sleep 0.5", run="longer")
+    model.publish(short)
+    model.publish(longer)
+    model.worker(PECAN_TELL_SECONDS="0.25")
+    told = model.finished(short)
+    assert told["started_at"] <= told["finished_at"]  # type: ignore[operator]
+    model.finished(longer)
+    assert model.told("started", folder=str(short)) == []
+    (began,) = model.told("started", folder=str(longer))
+    assert began["started_at"] == model.told("finished", folder=str(longer))[0]["started_at"]

@@ -30,7 +30,8 @@ class Roster:
                     workers[event.worker] = None
                 elif event.kind is EventKind.STOPPED:
                     workers.pop(event.worker, None)
-                elif workers.get(event.worker) is None:
+                elif event.kind is EventKind.FINISHED or workers.get(event.worker) is None:
+                    # Of a very short job only the end is told.
                     workers[event.worker] = now
                 if event.kind is EventKind.RETIRED:
                     self._retired.add(event.worker)

@@ -28,13 +28,16 @@ def test_idle_busy_retired_and_gone() -> None:
     seconds[0] = 20.0
     roster.note([said("ready"), said("finished", "w2", state="succeeded")])
     assert roster.of("Q") == {"w1": 10.0, "w2": 20.0}
+    seconds[0] = 30.0
+    roster.note([said("finished", "w2", state="succeeded")])
+    assert roster.of("Q") == {"w1": 10.0, "w2": 30.0}
     roster.note([said("retired")])
     assert roster.retired("Q") == {"w1"}
     roster.note([said("ready")])
     assert roster.retired("Q") == frozenset()
     roster.note([said("retired")])
     roster.strike(["w1"])
-    assert (roster.of("Q"), roster.retired("Q")) == ({"w2": 20.0}, frozenset())
+    assert (roster.of("Q"), roster.retired("Q")) == ({"w2": 30.0}, frozenset())
     roster.note([said("stopped", "w2")])
     assert roster.all() == {"Q": {}}
     assert roster.of("other") == {}

@@ -65,7 +65,7 @@ def run(folder: Path, script: str = "true", of: Message | None = None, **values:
     job(folder, script)
     this = attempt(folder, of, **values)
     assert this.look() is Look.CLAIMED
-    return this.run(nothing, nothing)
+    return this.run(nothing)
 
 
 ANSWERS = [
@@ -222,7 +222,7 @@ def test_a_job_that_cannot_be_spawned_has_failed(folder: Path) -> None:
     this = attempt(folder)
     assert this.look() is Look.CLAIMED
     (folder / "job.log").mkdir()
-    outcome = this.run(nothing, nothing)
+    outcome = this.run(nothing)
     assert outcome.state == "failed"
     assert "cannot start" in (outcome.reason or "")
     assert not (folder / ".pecan-claim").exists()
@@ -232,7 +232,7 @@ def test_a_success_that_cannot_be_written_is_none(folder: Path) -> None:
     job(folder, "mkdir .pecan-result.json.part")
     this = attempt(folder)
     this.look()
-    outcome = this.run(nothing, nothing)
+    outcome = this.run(nothing)
     assert outcome.state == "failed"
     assert "cannot be written" in (outcome.reason or "")
 
@@ -283,7 +283,7 @@ def test_a_released_run_is_as_if_it_never_began(folder: Path) -> None:
     this = attempt(folder)
     this.look()
     ended: list[Outcome] = []
-    thread = threading.Thread(target=lambda: ended.append(this.run(nothing, nothing)))
+    thread = threading.Thread(target=lambda: ended.append(this.run(nothing)))
     thread.start()
     deadline = time.monotonic() + 5
     while not (folder / "begun").exists() and time.monotonic() < deadline:
@@ -375,7 +375,7 @@ def test_the_kernel_is_asked_why_a_job_was_killed(
     job(folder, script)
     this = Attempt(settings(folder), message(folder), memory)
     this.look()
-    outcome = this.run(lambda: container(tmp_path / "cgroup", version, after, limit) and None, nothing)
+    outcome = this.run(lambda: container(tmp_path / "cgroup", version, after, limit) and None)
     assert (outcome.state, outcome.reason) == ("failed", reason)
 
 
@@ -387,5 +387,5 @@ def test_a_kill_in_an_earlier_job_is_not_laid_to_a_later_one(folder: Path, tmp_p
         this = Attempt(settings(folder), message(folder, attempt=number), memory)
         this.look()
         container(tmp_path / "cgroup", 2, 1, "max")
-        reasons.append(this.run(nothing, nothing).reason)
+        reasons.append(this.run(nothing).reason)
     assert reasons == ["job ended with exit code 1", "job was killed by SIGKILL"]
