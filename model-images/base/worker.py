@@ -1478,7 +1478,7 @@ def in_thread(function: Callable[[], T]) -> Awaitable[T]:
 def main() -> int:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     os.umask(0o002)
-    # The thread with the files and the one with the connection take turns many times a run: neither waits long for the other.
+    # The thread with the files and the one with the connection take turns many times a run; neither is to wait long.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         settings = Settings.from_environment(os.environ)

@@ -58,10 +58,12 @@ def run(place: Place, size: int) -> Course:
         )
         changes = [change for change in watched.changes if change.name == name and change.value["phase"]]
     assert last.value["phase"] == "Succeeded", f"the workflow of {size} runs is {last.value}"
-    begins = {change.value["phase"]: change.at for change in reversed(changes)}
-    ends = [*(begins[phase] for phase in PHASES[1:]), last.at]
-    starts = [created, *ends[:-1]]
-    seconds = dict(zip(PHASES, (end - start for start, end in zip(starts, ends, strict=True)), strict=True))
+    begins = {change.value["phase"]: change.at for change in reversed(changes)} | {PHASES[0]: created}
+    # A phase that was over before anybody wrote of it took no time.
+    seconds, end = {}, last.at
+    for phase in reversed(PHASES):
+        begin = begins.get(phase, end)
+        seconds[phase], end = end - begin, begin
     return Course(int(last.value["id"]), seconds, changes)
 
 

@@ -84,7 +84,17 @@ def _write_ledger(place: Place, model_id: int, objects: Sequence[Manifest]) -> d
 
 def _status(row: WorkflowRow) -> Manifest:
     assert row.finished_at is not None
-    facts = Facts(row, RunCounts(succeeded=RUNS), False, False, None, JobView(), JobView(), row.finished_at)
+    facts = Facts(
+        row=row,
+        counts=RunCounts(succeeded=RUNS),
+        cancel=False,
+        suspend=False,
+        deadline_seconds=None,
+        retry_generation=0,
+        prepare=JobView(),
+        analyse=JobView(),
+        now=row.finished_at,
+    )
     return {
         "phase": phase(facts),
         "observedGeneration": 1,

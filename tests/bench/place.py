@@ -12,6 +12,7 @@ import re
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -257,8 +258,11 @@ class Place:
     def requests(self, before: dict[str, float], after: dict[str, float], seconds: float) -> list[Figure]:
         """What the operator has asked of others between two looks at its metrics, where it has metrics of that."""
         rates = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items()}
-        verbs = {name: re.fullmatch(r'pecan_operator_api_requests_total\{.*verb="(\w+)".*\}', name) for name in rates}
-        figures = [one(f"API requests, {verb[1]}", "1/s", rates[name]) for name, verb in verbs.items() if verb]
+        verbs: Counter[str] = Counter()
+        for name, rate in rates.items():
+            if found := re.fullmatch(r'pecan_operator_api_requests_total\{.*verb="(\w+)".*\}', name):
+                verbs[found[1]] += rate
+        figures = [one(f"API requests, {verb}", "1/s", rate) for verb, rate in sorted(verbs.items())]
         if "pecan_operator_broker_requests_total" in rates:
             figures.append(one("broker requests", "1/s", rates["pecan_operator_broker_requests_total"]))
         return figures

@@ -342,7 +342,7 @@ def test_unusable_settings_are_one_clear_line(model: Any, environment: dict[str,
     assert "secret" not in done.stderr
 
 
-def test_of_a_very_short_job_only_the_end_is_told(model: Model) -> None:
+def test_of_a_very_short_job_only_the_end_is_told(model: Any) -> None:
     short, longer = model.run("true", run="short"), model.run("sleep 0.5", run="longer")
     model.publish(short)
     model.publish(longer)
