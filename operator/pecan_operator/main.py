@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from pecan_operator.api.crdgen import crds
 from pecan_operator.clients.kube import Kube, Manifest, connect
+from pecan_operator.core import labels
 from pecan_operator.core.workflow import slim
 from pecan_operator.errors import OperatorError
 from pecan_operator.handlers import metrics
@@ -23,12 +24,17 @@ from pecan_operator.handlers.health import serve
 from pecan_operator.handlers.installation import Installations
 from pecan_operator.handlers.leader import Leader, leave_when_superseded, new_identity
 from pecan_operator.handlers.store import Store
-from pecan_operator.handlers.watching import watch
+from pecan_operator.handlers.watching import CHILDREN, KINDS, watch
 from pecan_operator.handlers.workqueue import WorkQueue
 from pecan_operator.settings import Settings, read_settings
 
 LONGEST_RECONCILE_SECONDS = 300.0
 CRD_DEADLINE_SECONDS = 60.0
+USED_KINDS = (
+    *((labels.API_VERSION, kind) for kind in KINDS),
+    *((f"{group}/{version}".lstrip("/"), kind) for group, version, _, kind in CHILDREN),
+    *(("v1", kind) for kind in ("Service", "ConfigMap", "Secret", "Event")),
+)
 # How long the next operator is kept waiting for what this one is in the middle of.
 STOP_SECONDS = 0.5
 _log = logging.getLogger("pecan_operator")
@@ -76,6 +82,25 @@ def apply_crds(kube: Kube, definitions: Sequence[Manifest]) -> None:
             time.sleep(0.2)
 
 
+def bring_up_to_date(kube: Kube, definitions: Sequence[Manifest]) -> None:
+    """Apply definitions; where older ones are served, beside the work, which one that follows another is to begin at once.
+
+    Raises:
+        OperatorError: one is not served yet, and cannot be.
+    """
+    if not all(_is_established(kube, definition["metadata"]["name"]) for definition in definitions):
+        apply_crds(kube, definitions)
+        return
+
+    def beside() -> None:
+        try:
+            apply_crds(kube, definitions)
+        except OperatorError as error:
+            _log.warning("definitions are not brought up to date: %s", error)
+
+    threading.Thread(target=beside, name="definitions", daemon=True).start()
+
+
 def run(settings: Settings) -> int:
     """Wait for the Lease, then work until a signal comes; the process ends by itself when the Lease is lost."""
     stop = _stop_on_signal()
@@ -104,6 +129,7 @@ def run(settings: Settings) -> int:
     serve(settings.health_port, healthy, ready)
     # Made before it waits: from the Lease on every tenth of a second counts.
     definitions = crds() if settings.apply_crds else []
+    kube.discover(USED_KINDS)
     leader.start()
     if not leader.wait(stop):
         leader.release()
@@ -112,7 +138,7 @@ def run(settings: Settings) -> int:
     ending = threading.Thread(target=_give_over, args=(stop, queue, installations, leader), name="ending")
     ending.start()
     try:
-        apply_crds(kube, definitions)
+        bring_up_to_date(kube, definitions)
         queue.start()
         threading.Thread(target=boundary.resync_forever, args=(stop,), name="resync", daemon=True).start()
         watch(store, queue.add, settings.watch_namespaces, stop)

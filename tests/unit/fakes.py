@@ -142,6 +142,8 @@ class FakeKube:
             obj for (each, _, _), obj in sorted(self.objects.items(), key=lambda item: str(item[0])) if each == kind
         ]
 
+    def discover(self, kinds: Sequence[tuple[str, str]]) -> None: ...
+
     @faulty
     def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
         self._note("apply", manifest)

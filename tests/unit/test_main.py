@@ -176,3 +176,30 @@ def test_watches_that_end_by_themselves_end_the_process_and_give_the_lease_back(
     operator._thread.join(10.0)
     assert operator.code == 0
     assert holder_of(operator.lease()) == ""
+
+
+def test_definitions_that_are_served_are_brought_up_to_date_beside_the_work() -> None:
+    kube = FakeKube()
+    established(kube)
+    module.bring_up_to_date(kube, module.crds())  # type: ignore[arg-type]
+    assert len(kube.of_kind("CustomResourceDefinition")) == 3
+    release, applied = threading.Event(), threading.Event()
+    apply = kube.apply
+
+    def slow(manifest: dict[str, Any]) -> dict[str, Any]:
+        release.wait(10.0)
+        made: dict[str, Any] = apply(manifest)
+        applied.set()
+        return made
+
+    kube.apply = slow  # type: ignore[method-assign]
+    module.bring_up_to_date(kube, module.crds())  # type: ignore[arg-type]
+    assert not applied.is_set()
+    release.set()
+    assert applied.wait(10.0)
+
+
+def test_the_kinds_that_are_used_are_named_as_the_api_server_does() -> None:
+    assert ("apps/v1", "Deployment") in module.USED_KINDS
+    assert ("v1", "Pod") in module.USED_KINDS
+    assert ("pecanproject.org/v1alpha1", "PecanModel") in module.USED_KINDS

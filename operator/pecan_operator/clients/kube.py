@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,6 +68,15 @@ class Kube:
         self._dynamic: DynamicClient | None = None
         self._lock = threading.Lock()
         self.requests: Counter[tuple[str, str]] = Counter()
+
+    def discover(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Find out how these kinds (apiVersion, kind) are reached, which takes many requests, before it matters.
+
+        One that is not served yet, or an API server that does not answer, is passed over.
+        """
+        for api_version, kind in kinds:
+            with contextlib.suppress(ResourceNotFoundError, ApiException, urllib3.exceptions.HTTPError, OSError):
+                self._resource(api_version, kind)
 
     def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply; conflicts are taken over, for each field of ours has this one owner."""

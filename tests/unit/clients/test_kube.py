@@ -373,3 +373,9 @@ def test_metadata_of_none_is_none(kube: Kube, api: Api) -> None:
     """The API server writes null for an empty list of metadata."""
     api.answer = lambda _: (200, {"metadata": {}, "items": None})
     assert list(kube.list_metadata("v1", "ConfigMap", "forest")) == []
+
+
+def test_what_is_not_served_is_passed_over_when_kinds_are_looked_up(kube: Kube, api: Api) -> None:
+    kube.discover([("v1", "ConfigMap"), ("nobody.example/v1", "Nothing")])
+    assert kube.requests == {}
+    assert kube.read("v1", "ConfigMap", "forest", "settings") is not None
