@@ -86,6 +86,9 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5.0
     settings.watching.connect_timeout = 5.0
     settings.watching.server_timeout = 300
+    # Of ten thousand objects few are in memory at a time: a listing comes in pieces, and what handles an event ends soon.
+    settings.watching.chunk_size = 200
+    settings.queueing.idle_timeout = 0.1
     return settings
 
 

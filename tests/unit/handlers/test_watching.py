@@ -101,6 +101,12 @@ def test_kopf_writes_no_events_of_its_own() -> None:
     assert settings.scanning.disabled is True
 
 
+def test_ten_thousand_objects_are_not_in_memory_at_once() -> None:
+    settings = watch_settings()
+    assert settings.watching.chunk_size is not None
+    assert settings.queueing.idle_timeout < 1
+
+
 def test_what_we_have_written_ourselves_is_no_news(store: Store) -> None:
     obj = model_object()
     store.put("PecanModel", obj)
