@@ -119,12 +119,16 @@ def test_bety_has_the_workflow_and_its_runs(site: Site, finished: Manifest) -> N
     assert all(run["started_at"] <= run["finished_at"] for run in runs)
     assert all(date.fromisoformat(run["start_time"][:10]) == date(1998, 1, 1) for run in runs)
     (model,) = site.query(
-        "SELECT model_name, revision, modeltypes.name AS type, file_path FROM models"
-        " JOIN modeltypes ON modeltypes.id = modeltype_id"
-        " JOIN dbfiles ON container_type = 'Model' AND container_id = models.id"
-        f" WHERE models.id = {workflow['model_id']}"
+        "SELECT model_name, revision, modeltypes.name AS type FROM models"
+        f" JOIN modeltypes ON modeltypes.id = modeltype_id WHERE models.id = {workflow['model_id']}"
     )
-    assert (model["type"], model["revision"], model["file_path"]) == ("DALEC", "ev", "/work")
+    assert (model["type"], model["revision"]) == ("DALEC", "ev")
+    # Of several models with one binary on a machine BETY lets one, the first, have the row.
+    binaries = site.query(
+        "SELECT container_type FROM dbfiles JOIN machines ON machines.id = machine_id"
+        " WHERE hostname = 'docker' AND file_path = '/work' AND file_name = 'run'"
+    )
+    assert binaries == [{"container_type": "Model"}]
 
 
 def test_each_run_was_executed_once(site: Site, finished: Manifest) -> None:
