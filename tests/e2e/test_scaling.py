@@ -6,6 +6,7 @@ MEASURED and COUNTED lines are the figures; no time is asserted but such as a us
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from threading import Event, Thread
 import pytest
 from support import wait
 from workflow_support.journal import by_run, overlaps
-from workflow_support.manifests import MODEL, QUEUE, journal_model, journal_workflow
+from workflow_support.manifests import MODEL, QUEUE, journal_workflow
 from workflow_support.site import Site, check_converged
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -137,26 +138,37 @@ def test_a_trickle_does_not_make_workers_come_and_go(site: Site) -> None:
 
 @pytest.mark.full
 def test_no_busy_worker_is_ended_by_scaling(site: Site) -> None:
-    """A stream of short runs, while maxReplicas goes up and down: 50 workers are ended, and no run notices."""
-    site.apply(journal_workflow("stream", 1500, {"sleep_seconds": 0.3}, retry={"maxAttempts": 1}))
+    """Again and again the workers of a long stream of short runs run dry, five of six are to go, and at that moment, a
+    little sooner or later, there is work again: 50 workers are ended, and no run notices."""
+    site.apply(journal_workflow("stream", 3000, {"sleep_seconds": 0.3}, retry={"maxAttempts": 1}))
     workflow_id = site.workflow_id("stream")
-    site.wait_executing(workflow_id)
+    site.wait_executing(workflow_id, seconds=120)
+    dice = random.Random(1)
     ended: set[str] = set()
     known: set[str] = set()
-    high = False
-    while len(ended) < 50 and site.status("stream")["phase"] in ("Preparing", "Running"):
-        high = not high
-        site.patch("PecanModel", MODEL, scaling={"minReplicas": 0, "maxReplicas": 6 if high else 1})
-        until = time.monotonic() + 6
+
+    def look(seconds: float) -> None:
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             pods = set(site.workers())
-            ended |= known - pods
-            known |= pods
-            time.sleep(0.5)
-    site.apply(journal_model())
+            ended.update(known - pods)
+            known.update(pods)
+            time.sleep(0.3)
+
+    def set_most(workers: int) -> None:
+        site.patch("PecanModel", MODEL, scaling={"minReplicas": 0, "maxReplicas": workers})
+
+    began = time.monotonic()
+    while len(ended) < 50 and time.monotonic() - began < 420:
+        set_most(6)
+        look(5.0)
+        site.patch("PecanWorkflow", "stream", suspend=True)
+        set_most(1)
+        time.sleep(dice.uniform(0.0, 1.5))
+        site.patch("PecanWorkflow", "stream", suspend=False)
+        look(2.5)
+    set_most(6)
     assert site.wait_finished("stream", seconds=600)["phase"] == "Succeeded"
-    repeated = check_converged(
-        site.runs(workflow_id), site.journal(workflow_id), f"{len(ended)} workers ended by scaling"
-    )
-    assert repeated == 0
+    runs, executions = site.runs(workflow_id), site.journal(workflow_id)
+    assert check_converged(runs, executions, f"{len(ended)} workers ended by scaling") == 0
     assert len(ended) >= 50
