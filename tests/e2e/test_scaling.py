@@ -140,7 +140,9 @@ def test_a_trickle_does_not_make_workers_come_and_go(site: Site) -> None:
 def test_no_busy_worker_is_ended_by_scaling(site: Site) -> None:
     """Again and again the workers of a long stream of short runs run dry, five of six are to go, and at that moment, a
     little sooner or later, there is work again: 50 workers are ended, and no run notices."""
-    site.apply(journal_workflow("stream", 3000, {"sleep_seconds": 0.3}, retry={"maxAttempts": 1}))
+    # No more in the queue than there are workers: they run dry as soon as nothing more is published.
+    stream = journal_workflow("stream", 1500, {"sleep_seconds": 0.3}, retry={"maxAttempts": 1}, maxParallel=6)
+    site.apply(stream)
     workflow_id = site.workflow_id("stream")
     site.wait_executing(workflow_id, seconds=120)
     dice = random.Random(1)
@@ -159,12 +161,13 @@ def test_no_busy_worker_is_ended_by_scaling(site: Site) -> None:
         site.patch("PecanModel", MODEL, scaling={"minReplicas": 0, "maxReplicas": workers})
 
     began = time.monotonic()
-    while len(ended) < 50 and time.monotonic() - began < 420:
+    while len(ended) < 50 and time.monotonic() - began < 300 and site.status("stream")["phase"] != "Analysing":
         set_most(6)
         look(5.0)
         site.patch("PecanWorkflow", "stream", suspend=True)
+        time.sleep(0.4)
         set_most(1)
-        time.sleep(dice.uniform(0.0, 1.5))
+        time.sleep(dice.uniform(0.0, 1.0))
         site.patch("PecanWorkflow", "stream", suspend=False)
         look(2.5)
     set_most(6)
