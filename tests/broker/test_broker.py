@@ -249,11 +249,4 @@ def test_commands_reach_every_listener(broker: Broker, channel: Any) -> None:
 
 def test_management_with_the_operators_rights(rabbit: Any, broker: Broker) -> None:
     management = Management(rabbit.management_uri, "pecan-operator", "broker-test", VHOST)
-    definition = {"delivery-limit": 20, "dead-letter-exchange": "", "dead-letter-routing-key": "pecan.dead"}
-    management.apply_policy("queue-POLICY_git", "^POLICY_git$", definition, priority=10)
-    policy = management.read_policy("queue-POLICY_git")
-    assert policy is not None
-    assert (policy["definition"], policy["priority"], policy["apply-to"]) == (definition, 10, "queues")
-    management.delete_policy("queue-POLICY_git")
-    assert management.read_policy("queue-POLICY_git") is None
     assert "pecan.events" in management.queue_totals()

@@ -648,13 +648,11 @@ class FakeBety:
 
 
 class FakeManagement:
-    def __init__(self, faults: Faults | None = None) -> None:
-        self.faults = faults or Faults()
-        self.policies: dict[str, tuple[str, Mapping[str, Any], int]] = {}
+    def __init__(self) -> None:
+        self.totals: dict[str, tuple[int, int]] = {}
 
-    @faulty
-    def apply_policy(self, name: str, pattern: str, definition: Mapping[str, Any], priority: int = 0) -> None:
-        self.policies[name] = (pattern, definition, priority)
+    def queue_totals(self) -> dict[str, tuple[int, int]]:
+        return self.totals
 
 
 class FakeInstallations:
@@ -717,7 +715,7 @@ class World:
         self.ledger = FakeLedger(self.faults, self.now)
         self.broker = FakeBroker(self.faults)
         self.bety = FakeBety(self.faults)
-        self.management = FakeManagement(self.faults)
+        self.management = FakeManagement()
         self.workers: dict[str, FakeWorker] = {}
         self._pod_numbers = itertools.count(1)
         self._controls_seen = 0

@@ -29,6 +29,7 @@ from pecan_operator.api.base import (
 )
 from pecan_operator.api.platform import PullPolicy
 
+RUN_TIMEOUT_MAX_SECONDS = 30 * 24 * 3600
 _QUEUE_STAYS = "cannot be changed: the queue and the registration in BETY are named after it. Make another PecanModel"
 
 ModelWord = Annotated[
@@ -82,7 +83,7 @@ class Scaling(
 class RunLimits(ApiModel):
     """What a single run may cost."""
 
-    timeout_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
+    timeout_seconds: Annotated[int, Field(ge=1, le=RUN_TIMEOUT_MAX_SECONDS)] = 86_400
     """Seconds after which a run is stopped and counted as failed."""
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     """How often a failing run is tried, the first time included. Bad input (exit code 65) is never tried again."""

@@ -159,16 +159,6 @@ def keep_program(desired: Manifest, live: Mapping[str, Any]) -> None:
         desired["spec"]["template"]["metadata"]["annotations"][PROGRAM] = annotations[PROGRAM]
 
 
-def queue_policy(model: PecanModel) -> Manifest:
-    """The one policy of the model's queue (policies do not merge); times in milliseconds."""
-    return {
-        "consumer-timeout": (model.spec.run.timeout_seconds + grace_seconds(model) + 300) * 1000,
-        "delivery-limit": 20,
-        "dead-letter-exchange": "",
-        "dead-letter-routing-key": "pecan.dead",
-    }
-
-
 def _metadata(model: PecanModel, owner: Mapping[str, Any]) -> Manifest:
     return {
         "name": worker_name(model),

@@ -1,4 +1,4 @@
-"""PecanModel: registration in BETY, queue and policy, and as many workers as the work asks for."""
+"""PecanModel: registration in BETY, queue, and as many workers as the work asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from pecan_operator.core.model import (
     VICTIM_COST,
     grace_seconds,
     keep_program,
-    queue_policy,
     worker_deployment,
     worker_name,
     worker_program,
@@ -140,9 +139,6 @@ class ModelHandler:
             binary=model.spec.binary,
         )
         installation.broker.declare_queues([model.spec.queue])
-        installation.management.apply_policy(
-            f"queue-{model.spec.queue}", f"^{_literal(model.spec.queue)}$", queue_policy(model), priority=10
-        )
         memory.done = wanted
 
     def _scale(self, model: PecanModel, obj: Object, installation: Installation, memory: Memory) -> None:
@@ -385,7 +381,3 @@ def _as_workflows_see_it(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a workflow's own status says of its model."""
     ready = find(status, "Ready") or {}
     return status.get("modelId"), ready.get("status"), ready.get("reason")
-
-
-def _literal(queue: str) -> str:
-    return queue.replace(".", "\\.")

@@ -8,7 +8,6 @@ from pecan_operator.api.model import PecanModel
 from pecan_operator.core.model import (
     grace_seconds,
     keep_program,
-    queue_policy,
     worker_deployment,
     worker_name,
     worker_program,
@@ -203,16 +202,6 @@ def test_the_program_is_mounted_by_the_name_of_its_config_map() -> None:
         "kind": "ConfigMap",
         "metadata": {"name": worker_name(model), "namespace": "forest", "labels": LABELS, "ownerReferences": OWNED},
         "data": {"worker.py": "print('worker')"},
-    }
-
-
-def test_queue_policy_in_milliseconds() -> None:
-    model = PecanModel.parse(model_object(run={"timeoutSeconds": 300}))
-    assert queue_policy(model) == {
-        "consumer-timeout": 700_000,
-        "delivery-limit": 20,
-        "dead-letter-exchange": "",
-        "dead-letter-routing-key": "pecan.dead",
     }
 
 

@@ -111,7 +111,6 @@ def end_of(world: World) -> dict[str, Any]:
         ],
         "executed": sorted(world.executed),
         "models": world.bety.models,
-        "policies": world.management.policies,
         "removed": world.removed_folders,
         "children": sorted(
             (kind, name) for kind, _, name in world.kube.objects if kind in ("Job", "ConfigMap", "Deployment")

@@ -26,7 +26,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch, totals: Any) -> World:
     world.kube.put(model_object(scaling={"maxReplicas": 3}))
     world.kube.put(workflow_object())
     world.run_until(lambda: len(world.workers) == 3 and len(world.broker.published) > 6)
-    monkeypatch.setattr(world.management, "queue_totals", totals, raising=False)
+    monkeypatch.setattr(world.management, "queue_totals", totals)
     return world
 
 

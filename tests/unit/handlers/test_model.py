@@ -62,9 +62,6 @@ def test_a_model_is_registered_before_its_first_worker() -> None:
     calls = world.faults.calls
     assert calls.index("FakeBety.register_model") < calls.index("FakeKube.apply")
     assert "DALEC_ev" in world.broker.queues
-    pattern, definition, priority = world.management.policies["queue-DALEC_ev"]
-    assert (pattern, priority) == ("^DALEC_ev$", 10)
-    assert definition["delivery-limit"] == 20
     assert model_status(world)["modelId"] == 99_000_000_001
     assert model_status(world)["queue"] == "DALEC_ev"
     assert condition(world, "Registered")[0] == "True"
@@ -84,15 +81,8 @@ def test_registration_is_not_repeated_until_something_changes() -> None:
     assert found is not None
     world.kube.put({**found, "spec": {**found["spec"], "run": {"timeoutSeconds": 10}}})
     settled(world)
-    assert world.management.policies["queue-DALEC_ev"][1]["consumer-timeout"] == (10 + 70 + 300) * 1000
+    assert world.bety.calls == 3
     assert len(world.bety.models) == 1
-
-
-def test_the_pattern_of_the_policy_takes_dots_as_dots() -> None:
-    world = World()
-    world.kube.put(model_object(revision="1.2"))
-    settled(world)
-    assert world.management.policies["queue-DALEC_1.2"][0] == r"^DALEC_1\.2$"
 
 
 def test_a_second_model_of_a_queue_is_told_so() -> None:

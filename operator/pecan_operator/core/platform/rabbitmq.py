@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from pecan_operator.api.model import RUN_TIMEOUT_MAX_SECONDS
 from pecan_operator.core.platform.base import (
     Kept,
     Manifest,
@@ -35,8 +36,10 @@ CONFIG_PATH = "/etc/pecan"
 # The node's name is part of where its data lies and of the queues' membership: it must never change, so it is not the
 # pod's. Being `localhost`, it also keeps Erlang's distribution, which only its cookie protects, off the network.
 NODE = "rabbit@localhost"
-# For queues without a policy of their own: longer than the longest workflow the classic executor holds a message for.
-CONSUMER_TIMEOUT_MILLISECONDS = 7 * 24 * 3600 * 1000
+# How long a message may be held: longer than the longest run that a PecanModel permits, or the longest workflow the
+# classic executor holds a message for. The same for all queues: policies do not merge, and with one policy for each of
+# many queues the broker would compare all with all whenever one is written.
+CONSUMER_TIMEOUT_MILLISECONDS = (RUN_TIMEOUT_MAX_SECONDS + 24 * 3600) * 1000
 
 RABBITMQ_CONF = f"""\
 listeners.tcp.default = {AMQP_PORT}
@@ -171,14 +174,14 @@ def definitions(operator_password: str, worker_password: str) -> dict[str, Any]:
 
     Any user may declare, fill and empty model queues, as PEcAn's own programs do. What begins with `pecan.` is between
     operator and workers: a worker only sends events (through the default exchange) and listens to `pecan.control`.
-    The management tag lets PEcAn's R code publish over HTTP; policymaker lets the operator give queues their limits.
+    The management tag lets PEcAn's R code publish over HTTP, and the operator read how much workers hold.
     """
     others = r"^(?!pecan\.).*$"
-    no_limit = {"delivery-limit": -1}
+    timeout = {"consumer-timeout": CONSUMER_TIMEOUT_MILLISECONDS}
     dead_letters = {"dead-letter-exchange": "", "dead-letter-routing-key": "pecan.dead"}
     return {
         "users": [
-            {"name": OPERATOR_USER, "tags": ["policymaker"], **_password(operator_password)},
+            {"name": OPERATOR_USER, "tags": ["management"], **_password(operator_password)},
             {"name": WORKER_USER, "tags": ["management"], **_password(worker_password)},
         ],
         "vhosts": [{"name": VHOST, "metadata": {"default_queue_type": "quorum"}}],
@@ -193,9 +196,9 @@ def definitions(operator_password: str, worker_password: str) -> dict[str, Any]:
             },
         ],
         "policies": [
-            _policy("pecan-default", ".*", 0, {"delivery-limit": 20, **dead_letters}),
+            _policy("pecan-default", ".*", 0, {"delivery-limit": 20, **timeout, **dead_letters}),
             # Events and dead letters wait for the operator however often it loses its connection.
-            _policy("pecan-own", r"^pecan\.(events|dead)$", 1, no_limit),
+            _policy("pecan-own", r"^pecan\.(events|dead)$", 1, {"delivery-limit": -1, **timeout}),
         ],
     }
 

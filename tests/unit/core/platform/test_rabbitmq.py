@@ -5,7 +5,10 @@ import hashlib
 import re
 
 import pytest
+from objects import model_object
 
+from pecan_operator.api.model import RUN_TIMEOUT_MAX_SECONDS, PecanModel
+from pecan_operator.core.model import grace_seconds
 from pecan_operator.core.platform.rabbitmq import RABBITMQ_CONF, definitions, password_hash
 
 
@@ -42,9 +45,9 @@ def test_rights_of_a_worker(right, name, allowed):
     assert bool(re.search(rights[right], name)) is allowed
 
 
-def test_the_operator_may_set_policies_and_is_no_administrator():
+def test_the_operator_is_no_administrator():
     tags = {user["name"]: user["tags"] for user in definitions("a", "b")["users"]}
-    assert tags == {"pecan-operator": ["policymaker"], "pecan": ["management"]}
+    assert tags == {"pecan-operator": ["management"], "pecan": ["management"]}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,15 @@ def test_which_policy_a_queue_gets(queue, policy):
 
 def test_dead_letters_do_not_go_round_in_circles():
     own = next(each for each in definitions("a", "b")["policies"] if each["name"] == "pecan-own")
-    assert own["definition"] == {"delivery-limit": -1}
+    assert not {"dead-letter-exchange", "dead-letter-routing-key"} & own["definition"].keys()
+    assert own["definition"]["delivery-limit"] == -1
+
+
+def test_no_run_that_a_model_permits_is_longer_than_a_message_may_be_held():
+    longest = PecanModel.parse(model_object(run={"timeoutSeconds": RUN_TIMEOUT_MAX_SECONDS}))
+    for policy in definitions("a", "b")["policies"]:
+        held = policy["definition"]["consumer-timeout"] / 1000
+        assert held > longest.spec.run.timeout_seconds + grace_seconds(longest) + 300
 
 
 def test_every_line_of_the_configuration_is_a_setting_or_a_comment():
