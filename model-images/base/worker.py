@@ -31,7 +31,8 @@ Environment (times in seconds):
     PECAN_STALE_SECONDS         15; a claim that long without renewal belongs to a dead worker, if that is not known before
     PECAN_HEARTBEAT_SECONDS     5; between two announcements on the exchange `models`
     PECAN_TELL_SECONDS          0.05; a job that ends sooner is told of only when it has ended
-    PECAN_PAUSE_SECONDS         60; after a `release` or `retire` command no new run is taken for that long
+    PECAN_PAUSE_SECONDS         60; after a `release` command no new run is taken for that long, nor after the answer to
+                                `retire`, which a job that ends within that time may delay
 """
 
 from __future__ import annotations
@@ -1096,6 +1097,7 @@ class Worker:
         self._disconnected_at = time.monotonic()
         self._leaving = asyncio.Event()
         self._paused_until = 0.0
+        self._to_retire_until = 0.0
         self._running: Running | None = None
         self._waiting: set[Delivery] = set()
         self._serving: dict[asyncio.Task[None], Delivery] = {}
@@ -1204,7 +1206,8 @@ class Worker:
         """
         running.is_ending = True
         session = self._session
-        if session is not None and not session.is_asking and not self._is_away and len(self._serving) < 2:
+        is_staying = not (self._is_away or self._is_to_retire)
+        if session is not None and not session.is_asking and is_staying and len(self._serving) < 2:
             session.fetch(self._on_delivery, self._subscribe)
 
     def _take_no_more(self) -> None:
@@ -1231,7 +1234,11 @@ class Worker:
         elif command.get("command") in ("retire", "resume"):
             workers = command.get("workers")
             if isinstance(workers, list) and self._settings.worker in workers:
-                self._retire() if command["command"] == "retire" else self._resume()
+                if command["command"] == "retire":
+                    self._to_retire_until = time.monotonic() + self._settings.pause_seconds
+                    self._retire()
+                else:
+                    self._resume()
 
     def _report(self) -> None:
         """Tells again what it does, for an operator that may have missed it."""
@@ -1251,15 +1258,21 @@ class Worker:
     def _is_cancelled(self, message: Message) -> bool:
         return message.workflow is not None and self._cancelled.get(message.workflow, -1) >= message.generation
 
+    @property
+    def _is_to_retire(self) -> bool:
+        """Whether its pod is to be ended. After a long job that is forgotten: it may have become untrue."""
+        return time.monotonic() < self._to_retire_until
+
     def _retire(self) -> None:
-        """An idle worker takes nothing more and says so, for its pod is to be ended; a busy one goes on."""
-        if self._running is not None or self._serving or self._session is None:
+        """Takes nothing more and says so; who is busy does it later."""
+        if not self._is_to_retire or self._running is not None or self._serving or self._session is None:
             return
+        self._to_retire_until = 0.0
         self._pause()
         self._session.publish_event(self._event("retired"))
 
     def _resume(self) -> None:
-        self._paused_until = 0.0
+        self._paused_until = self._to_retire_until = 0.0
         self._come_back()
 
     def _pause(self) -> None:
@@ -1296,6 +1309,7 @@ class Worker:
         del self._serving[task]
         if not task.cancelled() and task.exception() is not None:
             log("error", reason=repr(task.exception()))
+        self._retire()
         if self._running is None:
             self._subscribe()
 

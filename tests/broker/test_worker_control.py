@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 WAIT = "echo $$ > pid\nwhile [ ! -e go ]; do sleep 0.05; done"
 
 
@@ -107,18 +109,41 @@ def test_a_retired_worker_that_is_not_ended_comes_back(model: Any) -> None:
     assert model.finished(folder)["state"] == "succeeded"
 
 
-def test_a_busy_worker_does_not_retire(model: Any) -> None:
-    folder = model.run(WAIT)
-    model.worker()
+def test_a_busy_worker_retires_after_its_run(model: Any) -> None:
+    folders = [model.run(WAIT), model.run("true", "2")]
+    model.worker(PECAN_TELL_SECONDS="0.001")
     name = model.wait_for("ready")["worker"]
-    model.publish(folder)
+    for folder in folders:
+        model.publish(folder)
     model.wait_for("started")
     model.control(command="retire", workers=[name])
     model.control(command="report")
     model.wait_for("started", count=2)
     assert model.told("retired") == []
-    (folder / "go").touch()
-    assert model.finished(folder)["state"] == "succeeded"
+    (folders[0] / "go").touch()
+    assert model.finished(folders[0])["state"] == "succeeded"
+    model.wait_for("retired", worker=name)
+    time.sleep(0.3)
+    assert (starts(folders[1]), model.ready_messages()) == (0, 1)
+    model.control(command="resume", workers=[name])
+    assert model.finished(folders[1])["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(("pause", "commands"), [("60", ["retire", "resume"]), ("0.3", ["retire"])])
+def test_a_busy_worker_that_may_stay_takes_the_next_run(model: Any, pause: str, commands: list[str]) -> None:
+    """It has been told so, or the wish is old by the time its run ends."""
+    folders = [model.run(WAIT), model.run("true", "2")]
+    model.worker(PECAN_PAUSE_SECONDS=pause)
+    name = model.wait_for("ready")["worker"]
+    for folder in folders:
+        model.publish(folder)
+    model.wait_for("started")
+    for command in commands:
+        model.control(command=command, workers=[name])
+    time.sleep(0.5)
+    (folders[0] / "go").touch()
+    assert model.finished(folders[1])["state"] == "succeeded"
+    assert model.told("retired") == []
 
 
 def test_report_is_answered_with_what_it_does(model: Any) -> None:

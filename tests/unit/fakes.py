@@ -688,6 +688,7 @@ class FakeWorker:
     queue: str
     message: RunMessage | None = None
     paused_until: float | None = None
+    is_to_retire: bool = False
     cancelled: dict[int, int] = field(default_factory=dict)
 
     def unwanted(self, message: RunMessage) -> bool:
@@ -925,11 +926,11 @@ class World:
             for worker in self.workers.values():
                 if command["command"] == "report" and worker.paused_until is None:
                     self._say(worker, EventKind.READY if worker.message is None else EventKind.STARTED)
-                elif command["command"] == "retire" and worker.pod in command["workers"] and worker.message is None:
-                    worker.paused_until = self.seconds + 60.0
-                    self._say(worker, EventKind.RETIRED)
+                elif command["command"] == "retire" and worker.pod in command["workers"]:
+                    worker.is_to_retire = True
+                    self._retire(worker)
                 elif command["command"] == "resume" and worker.pod in command["workers"] and worker.paused_until:
-                    worker.paused_until = None
+                    worker.paused_until, worker.is_to_retire = None, False
                     self._say(worker, EventKind.READY)
                 elif command["command"] == "release" and command["queue"] in (None, worker.queue) and worker.message:
                     message = worker.message
@@ -940,6 +941,11 @@ class World:
                     if worker.message and worker.unwanted(worker.message):
                         self._finish(worker, "cancelled", None)
                     self._answer_cancelled(worker)
+
+    def _retire(self, worker: FakeWorker) -> None:
+        if worker.is_to_retire and worker.message is None:
+            worker.paused_until, worker.is_to_retire = self.seconds + 60.0, False
+            self._say(worker, EventKind.RETIRED)
 
     def _answer_cancelled(self, worker: FakeWorker) -> None:
         queue = self.broker.queues.get(worker.queue, deque())
@@ -954,6 +960,7 @@ class World:
         for worker in self.workers.values():
             if worker.message is not None:
                 self._finish(worker)
+                self._retire(worker)
             queue = self.broker.queues.get(worker.queue)
             if worker.paused_until is not None and worker.paused_until <= self.seconds:
                 worker.paused_until = None

@@ -40,13 +40,14 @@ class Observation:
 
 @dataclass(frozen=True)
 class Decision:
-    """The number of replicas, and why."""
+    """The number of replicas, and why. `overdue` of them stay only until their runs have ended."""
 
     replicas: int
     reason: str
     message: str
     outstanding: int | None
     wanted: int | None
+    overdue: int = 0
 
 
 def decide_replicas(observation: Observation, limits: Limits) -> Decision:
@@ -78,7 +79,8 @@ def decide_replicas(observation: Observation, limits: Limits) -> Decision:
         )
     target = min(max(wanted, observation.busy + observation.unknown), current)
     if target > wanted:
-        return Decision(target, "BusyWorkers", f"{why}: {target} workers stay while they are busy", outstanding, wanted)
+        message = f"{why}: {target} workers stay while they are busy"
+        return Decision(target, "BusyWorkers", message, outstanding, wanted, target - wanted)
     return Decision(target, "ScaledToWork", f"{why}: {target} workers", outstanding, wanted)
 
 
@@ -110,7 +112,8 @@ class Worker:
 @dataclass(frozen=True)
 class Departure:
     """How surplus workers go: `ask` them to retire; `give` those that have a low deletion cost, and `take` it back from
-    those that stay; `resume` retired ones that stay; `kept` more replicas are needed until those asked have retired."""
+    those that stay; `resume` retired ones that stay; `kept` more replicas are needed until the idle ones asked have
+    retired."""
 
     ask: tuple[str, ...]
     give: tuple[str, ...]
@@ -119,8 +122,9 @@ class Departure:
     kept: int
 
 
-def decide_departure(workers: Sequence[Worker], surplus: int) -> Departure:
-    """Who goes when `surplus` workers are to go: those that have retired already, then the longest idle.
+def decide_departure(workers: Sequence[Worker], surplus: int, overdue: int = 0) -> Departure:
+    """Who goes when `surplus` workers are to go: those that have retired already, then the longest idle. Of the busy ones
+    `overdue` are asked besides: they retire when their runs have ended.
 
     No pod is ended that could have a job: replicas are lowered only by workers that have said that they take nothing
     more, and pods that have not started, which the ReplicaSet controller ends before any deletion cost counts.
@@ -132,9 +136,10 @@ def decide_departure(workers: Sequence[Worker], surplus: int) -> Departure:
         key=lambda worker: (not worker.retired, worker.idle_since, worker.pod),
     )
     going = idle[:count]
+    busy = sorted(worker.pod for worker in workers if worker.known and worker.idle_since is None)
     victims = {worker.pod for worker in going if worker.retired}
     return Departure(
-        ask=tuple(worker.pod for worker in going if not worker.retired),
+        ask=(*(worker.pod for worker in going if not worker.retired), *busy[: max(0, overdue)]),
         give=tuple(worker.pod for worker in going if worker.retired and not worker.marked),
         take=tuple(worker.pod for worker in workers if worker.marked and worker.pod not in victims),
         resume=tuple(worker.pod for worker in workers if worker.retired and worker.pod not in victims),

@@ -155,7 +155,7 @@ class ModelHandler:
         # An ended pod (evicted, say) has been replaced by its ReplicaSet, and stays only for people to look at.
         workers = [_worker(pod, view) for pod in pods if _phase_of(pod) not in ("Succeeded", "Failed")]
         decision = self._decide(model, view, workers, current, memory)
-        departure = decide_departure(workers, len(workers) - decision.replicas)
+        departure = decide_departure(workers, len(workers) - decision.replicas, decision.overdue)
         for pod in departure.give:
             self._mark(model.namespace, pod, VICTIM_COST)
         replicas = decision.replicas + departure.kept

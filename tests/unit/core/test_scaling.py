@@ -180,6 +180,14 @@ def departure(*, ask: str = "", give: str = "", take: str = "", resume: str = ""
     return Departure(tuple(ask), tuple(give), tuple(take), tuple(resume), len(ask))
 
 
+def test_busy_workers_that_are_too_many_are_asked_and_kept() -> None:
+    workers = [worker("c"), worker("b"), worker("a", 1.0), worker("d", known=False), worker("e")]
+    decision = decide_replicas(seen(busy=3, unknown=1, running=9, replicas=5), limits(max_replicas=2))
+    assert (decision.replicas, decision.reason, decision.overdue) == (4, "BusyWorkers", 2)
+    found = decide_departure(workers, len(workers) - decision.replicas, decision.overdue)
+    assert found == Departure(ask=("a", "b", "c"), give=(), take=(), resume=(), kept=1)
+
+
 @pytest.mark.parametrize(
     ("workers", "surplus", "expected"),
     [
@@ -227,13 +235,15 @@ workers_of_a_model = st.lists(
 ).map(lambda rows: [Worker(f"pod-{n}", *row) for n, row in enumerate(rows)])
 
 
-@given(workers_of_a_model, st.integers(-3, 15))
-def test_who_goes(workers: list[Worker], surplus: int) -> None:
-    found = decide_departure(workers, surplus)
+@given(workers_of_a_model, st.integers(-3, 15), st.integers(0, 12))
+def test_who_goes(workers: list[Worker], surplus: int, overdue: int) -> None:
+    found = decide_departure(workers, surplus, overdue)
     by_name = {each.pod: each for each in workers}
     marked = {each.pod for each in workers if each.marked} - set(found.take) | set(found.give)
     retired = {each.pod for each in workers if each.retired}
-    going = set(found.ask) | (retired - set(found.resume))
+    busy = {each.pod for each in workers if each.known and each.idle_since is None}
+    assert len(busy & set(found.ask)) == min(overdue, len(busy))
+    going = set(found.ask) - busy | (retired - set(found.resume))
     idle = [each for each in workers if each.idle_since is not None]
     unstarted = sum(not each.started for each in workers)
     assert all(by_name[pod].idle_since is not None for pod in going)
@@ -251,8 +261,9 @@ def test_only_retired_workers_are_left_to_be_ended(workers: list[Worker], wanted
         busy=count_busy(workers), unknown=count_unknown(workers), replicas=len(workers), running=wanted,
         seconds_below=99.0,
     )  # fmt: skip
-    target = decide_replicas(observation, limits(max_replicas=100)).replicas
-    found = decide_departure(workers, len(workers) - target)
+    decision = decide_replicas(observation, limits(max_replicas=100))
+    target = decision.replicas
+    found = decide_departure(workers, len(workers) - target, decision.overdue)
     ended = len(workers) - (target + found.kept)
     marked = {each.pod for each in workers if each.marked} - set(found.take) | set(found.give)
     unstarted = sum(not each.started for each in workers)

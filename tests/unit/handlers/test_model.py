@@ -304,6 +304,17 @@ def test_a_suspended_model_has_no_workers_once_they_are_done() -> None:
     world.run_until(lambda: len(world.executed) == 30)
 
 
+def test_of_workers_that_never_run_dry_those_beyond_max_replicas_go_after_their_run() -> None:
+    world = with_work(with_model(scaling={"maxReplicas": 6}), runs=200)
+    world.run_until(lambda: replicas(world) == 6 and all(worker.message for worker in world.workers.values()))
+    found = world.kube.get("PecanModel", "dalec")
+    assert found is not None
+    world.kube.put({**found, "spec": {**found["spec"], "scaling": {"maxReplicas": 2}}})
+    world.run_until(lambda: replicas(world) == 2, turns=8)
+    world.run_until(lambda: len(world.executed) == 200)
+    assert all(attempt == 1 for _, attempt in world.executed)
+
+
 def test_an_evicted_pod_is_no_worker() -> None:
     world = settled(with_model(scaling={"minReplicas": 1}))
     (pod,) = world.kube.of_kind("Pod")
