@@ -35,7 +35,8 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     last: where it is, everything is. Killed at any line and repeated, it gives the same run ids and files.
 
     Raises:
-        UserError: an input file on the data volume is missing, or a distribution gives no finite values.
+        UserError: an input file on the data volume is missing, a file of traits is wrong, or a distribution gives no
+            finite values.
         Unavailable: the database does not answer.
     """
     for tag, choice in settings.inputs.items():
@@ -94,7 +95,7 @@ def _check_input(tag: str, choice: Input, settings: Settings, data: Path) -> Non
 
 
 def _write_samples(path: Path, settings: Settings, members: Sequence[Member]) -> None:
-    columns = [(pft.name, trait) for pft in settings.pfts for trait in pft.priors]
+    columns = [(pft, trait) for pft, traits in members[0].traits.items() for trait in traits]
     tags = list(settings.inputs)
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
