@@ -83,7 +83,7 @@ SUMS: list[tuple[Prior, Callable[[], Iterator[Fraction]], Fraction]] = [
 ]
 
 
-@pytest.mark.parametrize(("prior", "terms", "factor"), SUMS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("prior", "terms", "factor"), SUMS, ids=[str(prior) for prior, *_ in SUMS])
 def test_discrete_quantiles_are_those_of_exact_sums(
     prior: Prior, terms: Callable[[], Iterator[Fraction]], factor: Fraction
 ) -> None:
