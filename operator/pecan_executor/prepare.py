@@ -10,7 +10,8 @@ from typing import Protocol
 from pecan_executor.configs import write_run
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
-from pecan_executor.sampling import Member, draw_members, seed_of
+from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
+from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
@@ -35,12 +36,15 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     last: where it is, everything is. Killed at any line and repeated, it gives the same run ids and files.
 
     Raises:
-        UserError: an input file on the data volume is missing, or a distribution gives no finite values.
+        UserError: an input file on the data volume is missing, a file of traits is wrong, or a distribution gives no
+            finite values.
         Unavailable: the database does not answer.
     """
     for tag, choice in settings.inputs.items():
         _check_input(tag, choice, settings, folder.data)
-    members = draw_members(settings)
+    traits = read_traits(settings)
+    check_samples(settings, traits)
+    members = draw_members(settings, traits)
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
     ensemble_id = bety.ensemble(workflow_id=settings.workflow_id, runtype=RUN_TYPE)
     start, end = settings.start_date.isoformat(), settings.end_date.isoformat()
@@ -94,7 +98,7 @@ def _check_input(tag: str, choice: Input, settings: Settings, data: Path) -> Non
 
 
 def _write_samples(path: Path, settings: Settings, members: Sequence[Member]) -> None:
-    columns = [(pft.name, trait) for pft in settings.pfts for trait in pft.priors]
+    columns = [(pft, trait) for pft, traits in members[0].traits.items() for trait in traits]
     tags = list(settings.inputs)
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

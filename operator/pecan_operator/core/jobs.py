@@ -47,7 +47,8 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
         start_date=spec.start,
         end_date=spec.end,
         inputs={
-            tag: pecanxml.Input(paths=list(given.paths), method=given.method) for tag, given in spec.inputs.items()
+            tag: pecanxml.Input(paths=list(given.paths), method=given.method, parent=given.parent)
+            for tag, given in spec.inputs.items()
         },
         pfts=[
             pecanxml.Pft(
@@ -57,6 +58,9 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
                     for trait, prior in pft.traits.items()
                 },
                 constants=dict(pft.constants),
+                priors_csv=pft.priors.csv,
+                posterior_files=pft.priors.posterior_files,
+                samples_csv=pft.priors.samples_csv,
             )
             for pft in spec.pfts
         ],
@@ -66,11 +70,17 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
             start_year=spec.ensemble.start_year,
             end_year=spec.ensemble.end_year,
             sampling_method=spec.ensemble.sampling_method,
-            seed=spec.ensemble.seed,
+            seed=seed(workflow),
         ),
         stop_on_error=row.stop_on_error,
         delete_raw=spec.delete_raw,
     )
+
+
+def seed(workflow: PecanWorkflow) -> int:
+    """What the draws depend on: the user's seed, else one from the uid."""
+    given = workflow.spec.ensemble.seed
+    return pecanxml.seed_of(workflow.uid) if given is None else given
 
 
 def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str) -> Manifest:

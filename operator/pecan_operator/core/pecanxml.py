@@ -2,15 +2,16 @@
 
 Node names are PEcAn's (base/settings). Two things are ours:
 
-- `pft/priors/prior/{trait,distn,parama,paramb}`: distributions given with the workflow, with the column names of BETY's
-  table `priors`; PEcAn itself reads them from BETY or from `posterior.files`.
-- `ensemble/seed`: what the draws depend on; the workflow id when it is left out.
+- `pft/priors`: `prior/{trait,distn,parama,paramb}` are distributions given with the workflow, with the column names of
+  BETY's table `priors`; `csv` and `samples` are paths of tables. PEcAn itself reads BETY or `pft/posterior.files`.
+- `ensemble/seed`: what the draws depend on.
 
 There is no `database` node and no broker address: the file carries no secret.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -22,6 +23,9 @@ from pecan_operator.errors import UserError
 
 MULTI_ROOT = "pecan.multi"
 """Root node of settings with several sites (PEcAn's MultiSettings); one site has the root `pecan`."""
+
+SAMPLING_METHODS = ("uniform", "lhc", "halton", "sobol", "torus")
+"""How the parameter space of an ensemble can be sampled, by PEcAn's names."""
 
 _XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NOT_XML_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -39,10 +43,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Input:
-    """Files of one input tag; `method` is how members choose among them: sampling or looping."""
+    """Files of one input tag; `method` is how members choose among them: sampling or looping. With a `parent`, the tag of
+    another input, a member's choice has the same number as there."""
 
     paths: Sequence[str]
     method: str = "sampling"
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,15 @@ class Prior:
 
 @dataclass(frozen=True)
 class Pft:
-    """Priors and constants by PEcAn trait name, in PEcAn's units."""
+    """Priors and constants by PEcAn trait name, in PEcAn's units, and the paths of files with more of them: a table of
+    priors, PEcAn's posterior files (a file or a folder), a table of samples."""
 
     name: str
     priors: Mapping[str, Prior] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
+    priors_csv: str | None = None
+    posterior_files: str | None = None
+    samples_csv: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,11 @@ class Settings:
     delete_raw: bool = False
 
 
+def seed_of(uid: str) -> int:
+    """The seed (0 to 2^31 - 1) of a workflow that names none: the same whenever it is asked for."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4]) >> 1
+
+
 def render(settings: Settings) -> str:
     """The settings as pecan.xml.
 
@@ -139,7 +154,9 @@ def _add_pft(parent: ET.Element, pft: Pft) -> None:
         constants = ET.SubElement(node, "constants")
         for name, value in pft.constants.items():
             _text(constants, _node_name(name, "pfts/pft/constants"), value)
-    if pft.priors:
+    if pft.posterior_files is not None:
+        _text(node, "posterior.files", pft.posterior_files)
+    if pft.priors or pft.priors_csv is not None or pft.samples_csv is not None:
         priors = ET.SubElement(node, "priors")
         for trait, prior in pft.priors.items():
             item = ET.SubElement(priors, "prior")
@@ -148,6 +165,10 @@ def _add_pft(parent: ET.Element, pft: Pft) -> None:
             _text(item, "parama", prior.parama)
             if prior.paramb is not None:
                 _text(item, "paramb", prior.paramb)
+        if pft.priors_csv is not None:
+            _text(priors, "csv", pft.priors_csv)
+        if pft.samples_csv is not None:
+            _text(priors, "samples", pft.samples_csv)
 
 
 def _add_ensemble(parent: ET.Element, ensemble: Ensemble, inputs: Mapping[str, Input]) -> None:
@@ -164,7 +185,10 @@ def _add_ensemble(parent: ET.Element, ensemble: Ensemble, inputs: Mapping[str, I
     space = ET.SubElement(node, "samplingspace")
     _text(ET.SubElement(space, "parameters"), "method", ensemble.sampling_method)
     for tag, choice in inputs.items():
-        _text(ET.SubElement(space, _node_name(tag, "run/inputs")), "method", choice.method)
+        way = ET.SubElement(space, _node_name(tag, "run/inputs"))
+        _text(way, "method", choice.method)
+        if choice.parent is not None:
+            _text(way, "parent", choice.parent)
 
 
 def _add_run(parent: ET.Element, settings: Settings) -> None:
