@@ -30,7 +30,8 @@ class Member:
 
 def seed_of(settings: Settings) -> int:
     """The seed the draws depend on: the user's, else the workflow id."""
-    return settings.workflow_id if settings.ensemble.seed is None else settings.ensemble.seed
+    seed = settings.ensemble.seed if settings.ensemble else None
+    return settings.workflow_id if seed is None else seed
 
 
 def uniforms(seed: int, group: str, name: str, size: int) -> NDArray[np.float64]:
@@ -52,6 +53,8 @@ def draw_members(settings: Settings) -> list[Member]:
 
     Raises UserError when a distribution gives a value that is not finite.
     """
+    if settings.ensemble is None:
+        return []
     size, seed = settings.ensemble.size, seed_of(settings)
     columns = {
         pft.name: {

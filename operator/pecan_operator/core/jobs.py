@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pecan_operator.api.workflow import PecanWorkflow
+from pecan_operator.api.workflow import Ensemble, PecanWorkflow, WorkflowSpec
 from pecan_operator.core import labels, pecanxml, pods
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.names import child
@@ -60,16 +60,36 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
             )
             for pft in spec.pfts
         ],
-        ensemble=pecanxml.Ensemble(
-            size=spec.ensemble.size,
-            variables=list(spec.ensemble.variables),
-            start_year=spec.ensemble.start_year,
-            end_year=spec.ensemble.end_year,
-            sampling_method=spec.ensemble.sampling_method,
-            seed=spec.ensemble.seed,
-        ),
+        ensemble=_ensemble(spec.ensemble),
         stop_on_error=row.stop_on_error,
         delete_raw=spec.delete_raw,
+        sensitivity_analysis=_sensitivity_analysis(spec),
+    )
+
+
+def _ensemble(given: Ensemble | None) -> pecanxml.Ensemble | None:
+    if given is None:
+        return None
+    return pecanxml.Ensemble(
+        size=given.size,
+        variables=list(given.variables),
+        start_year=given.start_year,
+        end_year=given.end_year,
+        sampling_method=given.sampling_method,
+        seed=given.seed,
+    )
+
+
+def _sensitivity_analysis(spec: WorkflowSpec) -> pecanxml.SensitivityAnalysis | None:
+    given = spec.sensitivity_analysis
+    if given is None:
+        return None
+    return pecanxml.SensitivityAnalysis(
+        variables=list(given.variables or (spec.ensemble.variables if spec.ensemble else ())),
+        sigma=list(given.quantiles.sigma),
+        quantile=list(given.quantiles.quantile),
+        start_year=given.start_year,
+        end_year=given.end_year,
     )
 
 

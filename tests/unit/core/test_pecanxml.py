@@ -13,7 +13,17 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from pecan_executor.settings import parse
-from pecan_operator.core.pecanxml import Ensemble, Input, Model, Pft, Prior, Settings, Site, render
+from pecan_operator.core.pecanxml import (
+    Ensemble,
+    Input,
+    Model,
+    Pft,
+    Prior,
+    SensitivityAnalysis,
+    Settings,
+    Site,
+    render,
+)
 from pecan_operator.errors import UserError
 
 LOOBOS = Site("NL-Loo", "Loobos", 52.17, 5.74)
@@ -87,6 +97,18 @@ def settings(draw: Any) -> Settings:
         ),
         stop_on_error=draw(st.booleans()),
         delete_raw=draw(st.booleans()),
+        sensitivity_analysis=draw(st.one_of(st.none(), sensitivity_analyses(first, last))),
+    )
+
+
+def sensitivity_analyses(first: int, last: int) -> Any:
+    return st.builds(
+        SensitivityAnalysis,
+        st.lists(names, min_size=1, max_size=3, unique=True).map(tuple),
+        st.lists(st.floats(-4, 4), min_size=1, max_size=3).map(tuple),
+        st.lists(st.floats(0.00001, 0.99999), max_size=3).map(tuple),
+        st.sampled_from([None, first]),
+        st.sampled_from([None, last]),
     )
 
 
@@ -94,6 +116,9 @@ def settings(draw: Any) -> Settings:
 @given(settings())
 def test_what_is_rendered_is_what_is_parsed(given_settings: Settings) -> None:
     assert parse(render(given_settings)) == given_settings
+    if given_settings.sensitivity_analysis:
+        alone = replace(given_settings, ensemble=None, inputs={"met": Input(("/data/a",))})
+        assert parse(render(alone)) == alone
 
 
 def text_of(root: ET.Element, path: str) -> str | None:
@@ -127,6 +152,19 @@ def test_uses_pecan_node_names() -> None:
         "workflow/id": "99000000001",
     }
     assert {path: text_of(root, path) for path in expected} == expected
+
+
+def test_a_sensitivity_analysis_has_pecans_nodes() -> None:
+    analysis = SensitivityAnalysis(("NEE",), (-1.0, 1.0), (0.25,), 1998, 1999)
+    root = ET.fromstring(render(replace(SETTINGS, ensemble=None, sensitivity_analysis=analysis)))
+    assert root.find("ensemble") is None
+    assert [(node.tag, node.text) for node in root.find("sensitivity.analysis/quantiles") or ()] == [
+        ("sigma", "-1.0"),
+        ("sigma", "1.0"),
+        ("quantile", "0.25"),
+    ]
+    expected = {"variable": "NEE", "start.year": "1998", "end.year": "1999"}
+    assert {tag: text_of(root, f"sensitivity.analysis/{tag}") for tag in expected} == expected
 
 
 def test_several_sites_take_pecan_multisettings_form() -> None:
