@@ -29,7 +29,7 @@ from pecan_executor.writers import PlaceResult, Subject
 ORANGE, GREY = "#D55E00", "#4D4D4D"
 # The blue #0072B2 mixed with white, not transparent: where bands overlap the colour must still be that of the legend.
 LIGHT_BLUE, MIDDLE_BLUE = "#C7E0EF", "#6AAED4"
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -165,7 +165,7 @@ def _rounding(spread: float) -> Callable[[float], str]:
 
 def pretty(units: str) -> str:
     """Units with raised exponents."""
-    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match.group().translate(_SUPERSCRIPT), units)
+    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match.group().translate(SUPERSCRIPT), units)
 
 
 def _degrees(value: float, letters: str) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pecan_executor.collect import Place
-from pecan_executor.plots import GREY, LIGHT_BLUE, MIDDLE_BLUE, STYLE, direction, pretty, titled_figure
+from pecan_executor.plots import GREY, LIGHT_BLUE, MIDDLE_BLUE, STYLE, SUPERSCRIPT, direction, pretty, titled_figure
 from pecan_executor.sensitivity import Effect, MonotoneSpline
 from pecan_executor.writers import Subject
 
@@ -25,6 +25,7 @@ _MOST_NAMED = 8
 _LABEL_WIDTH = 36
 _TITLE_INCHES = 0.22
 _BLUE = "#0072B2"
+_ROUND = (1, 2, 2.5, 5, 10)
 
 
 def curves_figure(subject: Subject, place: Place, effects: Sequence[Effect]) -> Figure:
@@ -39,7 +40,7 @@ def curves_figure(subject: Subject, place: Place, effects: Sequence[Effect]) -> 
         for number, (axes, (effect, spline)) in enumerate(zip(panels.flat, shown, strict=False)):
             _draw_curve(axes, effect, spline)
             axes.set_title(f"{_per_cent(effect.partial_variance)} of the variance", color=GREY)
-            axes.set_xlabel("\n".join(textwrap.wrap(_label(effect), _LABEL_WIDTH)))
+            axes.set_xlabel("\n".join(textwrap.wrap(_label(effect) + _scaled(axes, spline), _LABEL_WIDTH)))
             if number % columns == 0:
                 axes.set_ylabel(
                     f"{subject.variable.name}\n({pretty(subject.shown.yearly_units)}){direction(subject.variable.name)}"
@@ -118,15 +119,25 @@ def _draw_curve(axes: Axes, effect: Effect, spline: MonotoneSpline) -> None:
     axes.plot(
         response.values[middle], response.outputs[middle], "o", color="white", markeredgecolor="black", label="median"
     )
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=_ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=_ROUND))
+
+
+def _scaled(axes: Axes, spline: MonotoneSpline) -> str:
+    """Writes very small or large values along x without their power of ten, which is what to add to the label."""
+    largest = float(np.abs(spline.x).max())
+    exponent = math.floor(math.log10(largest)) if largest > 0 else 0
+    if -3 < exponent < 5:
+        return ""
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 10**exponent:.4g}".replace("-", "−"))
+    return f" (× 10{str(exponent).translate(SUPERSCRIPT)})"
 
 
 def _draw_lollipops(axes: Axes, at: NDArray[np.int_], values: Sequence[float]) -> None:
     axes.hlines(at, 0, values, color=MIDDLE_BLUE, linewidth=1.6)
     axes.plot(values, at, "o", color=_BLUE, markersize=4.5)
     axes.axvline(0, color=GREY, linewidth=0.7)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_ROUND))
 
 
 def _label(effect: Effect) -> str:
@@ -134,4 +145,6 @@ def _label(effect: Effect) -> str:
 
 
 def _per_cent(share: float) -> str:
-    return "none" if math.isnan(share) else "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+    if math.isnan(share):
+        return "none"
+    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"

@@ -10,6 +10,7 @@ from pydantic import Field
 from pecan_operator.api.base import (
     ApiModel,
     AsSet,
+    Atomic,
     Bound,
     Column,
     Conditions,
@@ -208,6 +209,16 @@ class Ensemble(
     Left out, it is the workflow's id."""
 
 
+# The API server rounds a bound to a whole number when the value is one, so that 0 would pass.
+Probability = Annotated[
+    float,
+    Field(ge=0, le=1),
+    Extra(
+        rules(rule("self >= 0.00001 && self <= 0.99999", "must be a probability from 0.00001 to 0.99999, such as 0.05"))
+    ),
+]
+
+
 class Quantiles(
     ApiModel,
     json_schema_extra=rules(
@@ -221,9 +232,10 @@ class Quantiles(
 ):
     """Where each trait is varied to. The median is always among them."""
 
-    sigma: Annotated[tuple[Annotated[float, Field(ge=-4, le=4)], ...], Field(max_length=50), AsSet] = ()
+    # Lists, not sets: the API server finds a set of numbers changed that were written without a decimal point.
+    sigma: Annotated[tuple[Annotated[float, Field(ge=-4, le=4)], ...], Field(max_length=50), Atomic] = ()
     """Standard deviations s of a normal distribution, for the quantile of the probability pnorm(s): -1 is 15.866 %."""
-    quantile: Annotated[tuple[Annotated[float, Field(ge=0.00001, le=0.99999)], ...], Field(max_length=50), AsSet] = ()
+    quantile: Annotated[tuple[Probability, ...], Field(max_length=50), Atomic] = ()
     """Probabilities, such as 0.05."""
 
 
