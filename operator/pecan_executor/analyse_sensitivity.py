@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor.collect import ALL_SITES, LeftOut, Part, Place, place_of, together
-from pecan_executor.design import MEDIAN, Design, design_of, draws
+from pecan_executor.design import MEDIAN, Design, design_of, design_table, draws
 from pecan_executor.files import make_directory, replacing
 from pecan_executor.outputs import BrokenRun
 from pecan_executor.pictures import Pages
 from pecan_executor.sensitivity import Effect, Response, decompose
 from pecan_executor.sensitivity_plots import curves_figure, decomposition_figure
+from pecan_executor.traits import read_traits
 from pecan_executor.writers import Subject, subject_of
 from pecan_operator.core.pecanxml import SensitivityAnalysis, Settings
+from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
 
 MOST_PAGES = 25
@@ -54,7 +56,8 @@ def analyse_sensitivity(
     """Write tables and figures of all variables, sites and PFTs; returns counts for the headline and the runs left out.
 
     Traits that cannot be analysed at a site are named and left out. Raises UserError when a variable that was asked for
-    was written by no run, or, without an ensemble that can be reported instead, no run can be used.
+    was written by no run, when the traits are not those of the runs, or, without an ensemble that can be reported
+    instead, when no run can be used.
     """
     left_out: list[LeftOut] = []
     observed = list(_observe(settings, part, left_out))
@@ -62,7 +65,9 @@ def analyse_sensitivity(
         raise part.reader.nothing_usable(left_out, "sensitivityAnalysis")
     if not part.reader.variables:
         part.reader.caveats[f"none of the {len(part.plans)} runs of the sensitivity analysis can be used"] = None
-    design, drawn = design_of(settings, analysis), draws(settings)
+    traits = read_traits(settings)
+    design, drawn = design_of(settings, analysis, traits), draws(settings, traits)
+    _check_unchanged(folder / f"sensitivity.samples.{part.ensemble_id}.csv", design)
     without: set[tuple[str, str]] = set()
     for variable in part.reader.variables.values():
         subject = subject_of(settings, folder, part, variable, design.size)
@@ -78,6 +83,16 @@ def analyse_sensitivity(
         "traits": len(design.values),
         "traitsLeftOut": len(without) if part.reader.variables else len(design.values),
     }, left_out
+
+
+def _check_unchanged(path: Path, design: Design) -> None:
+    """The spline is drawn through the values that the runs were prepared with."""
+    if not path.exists() or path.read_text() != design_table(design):
+        raise UserError(
+            "TraitsChanged",
+            f"{path} has other values than the traits have now: a file of priors, posteriors or samples was changed since "
+            "the runs were prepared; put it back, or make a new PecanWorkflow",
+        )
 
 
 def _observe(settings: Settings, part: Part, left_out: list[LeftOut]) -> Iterator[_Observed]:

@@ -3,6 +3,8 @@ medians, and one run, shared by all traits and PFTs, with all of them there."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor import distributions
-from pecan_executor.sampling import draw_members
-from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings
+from pecan_executor.distributions import Samples
+from pecan_executor.sampling import draw_members, seed_of
+from pecan_executor.traits import Traits
+from pecan_operator.core.pecanxml import Ensemble, Prior, SensitivityAnalysis, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import MOST_RUNS
 
@@ -66,8 +70,8 @@ def probabilities(analysis: SensitivityAnalysis) -> dict[str, float]:
     return {**named, MEDIAN: 0.5}
 
 
-def design_of(settings: Settings, analysis: SensitivityAnalysis) -> Design:
-    """The design of a sensitivity analysis. Traits that a constant overrides are not varied.
+def design_of(settings: Settings, analysis: SensitivityAnalysis, traits: Traits) -> Design:
+    """The design of a sensitivity analysis of what read_traits gives.
 
     Raises UserError when no trait is varied, a distribution gives a value that is not finite, or there are more runs
     than a workflow may have.
@@ -79,16 +83,16 @@ def design_of(settings: Settings, analysis: SensitivityAnalysis) -> Design:
     at = np.array(list(named.values()))
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
     medians: dict[str, dict[str, float]] = {pft.name: {} for pft in settings.pfts}
-    for pft in settings.pfts:
-        for trait, prior in pft.priors.items():
-            quantiles = np.asarray(distributions.quantile(prior, at), dtype=np.float64)
+    for pft_name, each in traits.items():
+        for trait, given in each.items():
+            with np.errstate(over="ignore"):
+                quantiles = np.asarray(distributions.quantile(given, at), dtype=np.float64)
             if not np.isfinite(quantiles).all():
                 raise UserError(
-                    "BadSettings", f"pecan.xml: the prior of {trait} of PFT {pft.name} gives values that are not finite"
+                    "BadSettings", f"pecan.xml: the prior of {trait} of PFT {pft_name} gives values that are not finite"
                 )
-            medians[pft.name][trait] = float(quantiles[list(named).index(MEDIAN)])
-            if trait not in pft.constants:
-                values[pft.name, trait] = quantiles
+            medians[pft_name][trait] = float(quantiles[list(named).index(MEDIAN)])
+            values[pft_name, trait] = quantiles
     if not values:
         raise UserError(
             "NothingToVary",
@@ -111,17 +115,32 @@ def _check_size(settings: Settings, design: Design) -> None:
         )
 
 
-def draws(settings: Settings) -> dict[tuple[str, str], NDArray[np.float64]]:
-    """Values drawn of each trait, by (PFT, trait): the ensemble's members, continued to FEWEST_DRAWS where they are fewer.
+def design_table(design: Design) -> str:
+    """The values of the varied traits as CSV, a row a trait."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["pft", "trait", *design.probabilities])
+    writer.writerows([pft, trait, *values.tolist()] for (pft, trait), values in design.values.items())
+    return file.getvalue()
+
+
+def draws(settings: Settings, traits: Traits) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Values drawn of each trait, by (PFT, trait): those of the ensemble's members, continued to FEWEST_DRAWS where they
+    are fewer; of a trait that is given by samples, all of them.
 
     PEcAn too decomposes the variance over more draws than the ensemble has members. A sampling method that keeps
     members when the ensemble grows has them among the draws.
     """
-    ensemble = settings.ensemble or Ensemble(size=0, variables=())
+    priors: Traits = {
+        pft: {name: one for name, one in each.items() if isinstance(one, Prior)} for pft, each in traits.items()
+    }
+    ensemble = settings.ensemble or Ensemble(size=0, variables=(), seed=seed_of(settings))
     more = replace(settings, ensemble=replace(ensemble, size=max(ensemble.size, FEWEST_DRAWS)))
-    members = draw_members(more)
+    members = draw_members(more, priors)
     return {
-        (pft.name, trait): np.array([member.traits[pft.name][trait] for member in members])
-        for pft in settings.pfts
-        for trait in pft.priors
+        (pft, name): one.values
+        if isinstance(one, Samples)
+        else np.array([member.traits[pft][name] for member in members])
+        for pft, each in traits.items()
+        for name, one in each.items()
     }

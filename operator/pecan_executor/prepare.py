@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents, write_run
-from pecan_executor.design import Design, Point, design_of
+from pecan_executor.design import Point, design_of, design_table
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, draw_members, seed_of
+from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
@@ -36,20 +37,21 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     repeated, it gives the same run ids and files.
 
     Raises:
-        UserError: an input file on the data volume is missing, a distribution gives no finite values, or there are more
-            runs than a workflow may have.
+        UserError: an input file on the data volume is missing, a file of traits is wrong, a distribution gives no finite
+            values, or there are more runs than a workflow may have.
         Unavailable: the database does not answer.
     """
     for tag, choice in settings.inputs.items():
         _check_input(tag, choice, settings, folder.data)
-    analysis, members = settings.sensitivity_analysis, draw_members(settings)
-    design = design_of(settings, analysis) if analysis else None
+    traits = read_traits(settings)
+    analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
+    design = design_of(settings, analysis, traits) if analysis else None
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
     plans: list[RunPlan] = []
     if design:
         batch = _Batch(settings, folder, bety, site_ids, SENSITIVITY)
         plans += batch.write([_varied(settings, point) for point in design.points()])
-        _write_design(folder.path / f"sensitivity.samples.{batch.ensemble_id}.csv", design)
+        write_text(folder.path / f"sensitivity.samples.{batch.ensemble_id}.csv", design_table(design))
     if settings.ensemble:
         batch = _Batch(settings, folder, bety, site_ids, ENSEMBLE)
         plans += batch.write([_drawn(member) for member in members])
@@ -144,7 +146,7 @@ def _check_input(tag: str, choice: Input, settings: Settings, data: Path) -> Non
 
 
 def _write_samples(path: Path, settings: Settings, members: Sequence[Member]) -> None:
-    columns = [(pft.name, trait) for pft in settings.pfts for trait in pft.priors]
+    columns = [(pft, trait) for pft, traits in members[0].traits.items() for trait in traits]
     tags = list(settings.inputs)
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -156,10 +158,3 @@ def _write_samples(path: Path, settings: Settings, members: Sequence[Member]) ->
             [seed, member.number, *(member.traits[p][t] for p, t in columns), *(member.inputs[tag] for tag in tags)]
             for member in members
         )
-
-
-def _write_design(path: Path, design: Design) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["pft", "trait", *design.probabilities])
-        writer.writerows([pft, trait, *values.tolist()] for (pft, trait), values in design.values.items())

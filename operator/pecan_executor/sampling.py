@@ -1,20 +1,21 @@
 """Draws the members of an ensemble.
 
-A draw depends on nothing but (seed, PFT, trait, member): its uniform number is a hash of the four. So the same seed
-gives the same ensemble on any machine, a larger ensemble keeps the members of a smaller one, and a trait that comes or
-goes changes no other trait.
+A draw depends on nothing but the seed, the PFT and the trait, the number of the member and the sampling method
+(pecan_executor.sequences says how). It does not depend on the site: a member is the same everywhere.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor import distributions
+from pecan_executor.distributions import Samples
+from pecan_executor.sequences import Axis, permutation, points, uniforms
+from pecan_executor.traits import Traits, read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
 
@@ -29,64 +30,98 @@ class Member:
 
 
 def seed_of(settings: Settings) -> int:
-    """The seed the draws depend on: the user's, else the workflow id."""
-    seed = settings.ensemble.seed if settings.ensemble else None
-    return settings.workflow_id if seed is None else seed
+    """The seed the draws depend on; the workflow id where pecan.xml was written by hand and has none."""
+    part = settings.ensemble or settings.sensitivity_analysis
+    return settings.workflow_id if part is None or part.seed is None else part.seed
 
 
-def uniforms(seed: int, group: str, name: str, size: int) -> NDArray[np.float64]:
-    """Uniform numbers in the open interval (0, 1) of members 1..size.
-
-    Each is (k + 1/2) / 2^52 with k the first 52 bits of SHA-256, exact in a double, so it never becomes 0 or 1.
-    """
-    common = hashlib.sha256(json.dumps([seed, group, name]).encode())
-    heads = bytearray()
-    for member in range(1, size + 1):
-        digest = common.copy()
-        digest.update(str(member).encode())
-        heads += digest.digest()[:8]
-    return ((np.frombuffer(heads, dtype=">u8") >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52
-
-
-def draw_members(settings: Settings) -> list[Member]:
+def draw_members(settings: Settings, traits: Traits | None = None) -> list[Member]:
     """The members of the settings' ensemble; a single one takes the medians and the first files, as in PEcAn.
 
-    Raises UserError when a distribution gives a value that is not finite.
+    `traits` is what read_traits gives; left out, the files of the settings are read for it.
+    Raises UserError when a file is wrong, or a distribution gives a value that is not finite.
     """
     if settings.ensemble is None:
         return []
+    traits = read_traits(settings) if traits is None else traits
     size, seed = settings.ensemble.size, seed_of(settings)
-    columns = {
-        pft.name: {
-            trait: np.asarray(
-                distributions.quantile(
-                    prior, np.array([0.5]) if size == 1 else uniforms(seed, f"pft:{pft.name}", trait, size)
-                )
-            )
-            for trait, prior in pft.priors.items()
-        }
-        for pft in settings.pfts
-    }
-    for pft, traits in columns.items():
-        for trait, values in traits.items():
+    with np.errstate(over="ignore"):
+        columns = _medians(traits) if size == 1 else _draws(traits, settings.ensemble.sampling_method, seed, size)
+    for pft, values_of in columns.items():
+        for trait, values in values_of.items():
             if not np.isfinite(values).all():
                 raise UserError(
                     "BadSettings", f"pecan.xml: the prior of {trait} of PFT {pft} gives values that are not finite"
                 )
-    lists = {pft: {trait: values.tolist() for trait, values in traits.items()} for pft, traits in columns.items()}
-    files = {tag: _choose(choice, seed, tag, size) for tag, choice in settings.inputs.items()}
+    lists = {pft: {trait: values.tolist() for trait, values in each.items()} for pft, each in columns.items()}
+    files = _files(settings.inputs, seed, size)
     return [
         Member(
             number=index + 1,
-            traits={pft: {trait: values[index] for trait, values in traits.items()} for pft, traits in lists.items()},
+            traits={pft: {trait: values[index] for trait, values in each.items()} for pft, each in lists.items()},
             inputs={tag: paths[index] for tag, paths in files.items()},
         )
         for index in range(size)
     ]
 
 
-def _choose(choice: Input, seed: int, tag: str, size: int) -> list[str]:
+_Columns = dict[str, dict[str, NDArray[np.float64]]]
+
+
+def _medians(traits: Traits) -> _Columns:
+    half = np.array([0.5])
+    return {
+        pft: {name: np.asarray(distributions.quantile(given, half)) for name, given in each.items()}
+        for pft, each in traits.items()
+    }
+
+
+def _draws(traits: Traits, method: str, seed: int, size: int) -> _Columns:
+    """A trait lies on an axis of its own; traits of one joint source share one, that of the row they are taken from."""
+    axes: dict[Axis, int] = {}
+    for pft, each in traits.items():
+        for name, given in each.items():
+            axes.setdefault(_axis(pft, name, given), len(axes))
+    cube = points(method, seed, list(axes), size)
+    columns: _Columns = {}
+    for pft, each in traits.items():
+        columns[pft] = {}
+        for name, given in each.items():
+            axis = _axis(pft, name, given)
+            p = cube[axes[axis]]
+            if isinstance(given, Samples) and given.joint is not None:
+                rows = len(given.values)
+                if rows < size:
+                    raise UserError(
+                        "TooFewSamples",
+                        f"PFT {pft}: {given.joint} has {rows} samples, the ensemble {size} members, each of which takes "
+                        "one: make ensemble.size smaller, or give more samples",
+                    )
+                columns[pft][name] = given.values[_rows(method, seed, axis, rows, p)]
+            else:
+                columns[pft][name] = np.asarray(distributions.quantile(given, p))
+    return columns
+
+
+def _rows(method: str, seed: int, axis: Axis, rows: int, p: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The rows that members take: uniform takes none twice, as PEcAn's sample.int."""
+    if method == "uniform":
+        return permutation(seed, axis.group, axis.name, rows)[: len(p)]
+    return np.minimum((p * rows).astype(np.intp), rows - 1)
+
+
+def _axis(pft: str, trait: str, given: object) -> Axis:
+    joint = given.joint if isinstance(given, Samples) else None
+    return Axis(f"pft:{pft}", trait if joint is None else f"rows of {joint}")
+
+
+def _files(inputs: Mapping[str, Input], seed: int, size: int) -> dict[str, list[str]]:
+    chosen = {tag: _choose(choice, seed, tag, size) for tag, choice in inputs.items()}
+    return {tag: [choice.paths[index] for index in chosen[choice.parent or tag]] for tag, choice in inputs.items()}
+
+
+def _choose(choice: Input, seed: int, tag: str, size: int) -> list[int]:
     count = len(choice.paths)
     if choice.method == "looping" or size == 1:
-        return [choice.paths[index % count] for index in range(size)]
-    return [choice.paths[int(u * count)] for u in uniforms(seed, "input", tag, size)]
+        return [index % count for index in range(size)]
+    return [int(u * count) for u in uniforms(seed, "input", tag, size)]

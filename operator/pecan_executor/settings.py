@@ -21,6 +21,7 @@ from pecan_operator.core.pecanxml import (
     DEFAULT_SIGMA,
     LEAST_QUANTILE,
     MOST_SIGMA,
+    SAMPLING_METHODS,
     Ensemble,
     Input,
     Model,
@@ -210,14 +211,40 @@ def _inputs(runs: list[_Node], ensemble: _Node | None) -> dict[str, Input]:
                 _refuse(f"{tag.place} is given twice")
             path = tag.one("path")
             paths = tuple(item.absolute_path() for item in path.children()) or (path.absolute_path(),)
-            way = space.find(tag.tag) if space else None
-            inputs[tag.tag] = Input(paths, way.one("method").choice(_INPUT_METHODS) if way else "sampling")
+            inputs[tag.tag] = _input(tag.tag, paths, space)
         found.append(inputs)
     if "met" not in found[0]:
         _refuse(f"{runs[0].place}/inputs/met is missing: name the weather the model reads")
+    if space:
+        _check_parents(found[0], space.place)
     if any(inputs != found[0] for inputs in found):
         _refuse("run/settings.N have different inputs; the light framework gives all sites the same")
     return found[0]
+
+
+def _input(tag: str, paths: tuple[str, ...], space: _Node | None) -> Input:
+    """As in PEcAn: without a samplingspace the weather is sampled, and of an input that it does not name the first path
+    is taken."""
+    way = space.find(tag) if space else None
+    if way is None:
+        return Input(paths if tag == "met" and space is None else paths[:1])
+    parent = way.find("parent")
+    method = way.find("method") if parent else way.one("method")
+    return Input(paths, method.choice(_INPUT_METHODS) if method else "sampling", parent.text() if parent else None)
+
+
+def _check_parents(inputs: dict[str, Input], place: str) -> None:
+    for tag, choice in inputs.items():
+        if choice.parent is None:
+            continue
+        parent = inputs.get(choice.parent)
+        if parent is None or parent.parent is not None:
+            _refuse(f"{place}/{tag}/parent {choice.parent!r} must be an input of run/inputs that has no parent itself")
+        if len(parent.paths) != len(choice.paths):
+            _refuse(
+                f"{place}/{tag}: run/inputs/{tag} has {len(choice.paths)} paths, its parent {choice.parent} "
+                f"{len(parent.paths)}; members take the same number from both"
+            )
 
 
 def _pfts(node: _Node) -> tuple[Pft, ...]:
@@ -226,18 +253,28 @@ def _pfts(node: _Node) -> tuple[Pft, ...]:
         name = pft.one("name").text()
         if name in pfts:
             _refuse(f"{pft.place}/name {name!r} is given twice")
-        if pft.find("posterior.files"):
-            _refuse(f"{pft.place}/posterior.files is not supported by the light framework: give pft/priors")
         constants: dict[str, float] = {}
         constants_node = pft.find("constants")
         for constant in constants_node.children() if constants_node else ():
             if constant.tag in constants:
                 _refuse(f"{constant.place} is given twice")
             constants[constant.tag] = constant.number()
-        pfts[name] = Pft(name, _priors(pft), constants)
+        pfts[name] = Pft(
+            name,
+            _priors(pft),
+            constants,
+            priors_csv=_path(pft.find("priors"), "csv"),
+            posterior_files=_path(pft, "posterior.files"),
+            samples_csv=_path(pft.find("priors"), "samples"),
+        )
     if not pfts:
         _refuse(f"{node.place}/pft is missing: name at least one plant functional type")
     return tuple(pfts.values())
+
+
+def _path(parent: _Node | None, tag: str) -> str | None:
+    node = parent.find(tag) if parent else None
+    return node.absolute_path() if node else None
 
 
 def _priors(pft: _Node) -> dict[str, Prior]:
@@ -266,7 +303,7 @@ def _ensemble(node: _Node, other: _Node | None, first_year: int, last_year: int)
         variables=_variables(node, other),
         start_year=start_year,
         end_year=end_year,
-        sampling_method=parameters.one("method").choice(("uniform",)) if parameters else "uniform",
+        sampling_method=parameters.one("method").choice(SAMPLING_METHODS) if parameters else "uniform",
         seed=seed.whole(minimum=0) if seed else None,
     )
 
@@ -285,12 +322,14 @@ def _sensitivity_analysis(node: _Node, other: _Node | None, first_year: int, las
                 f"{1 - LEAST_QUANTILE:.5f}, not {value:g}"
             )
     start_year, end_year = _years(node, first_year, last_year)
+    seed = node.find("seed")
     return SensitivityAnalysis(
         variables=_variables(node, other),
         sigma=sigma if sigma or quantile else DEFAULT_SIGMA,
         quantile=quantile,
         start_year=start_year,
         end_year=end_year,
+        seed=seed.whole(minimum=0) if seed else None,
     )
 
 

@@ -109,3 +109,34 @@ def test_an_image_of_another_model_is_told(site: Site) -> None:
         )
     finally:
         site.delete("PecanModel", "dalec-mistaken")
+
+
+def test_priors_and_samples_in_files(site: Site, folder: str) -> None:
+    site.apply(example("demo/priors.yaml"))
+    wait(
+        lambda: bool(
+            (site.kube.read("batch/v1", "Job", site.namespace, "loobos-priors") or {})["status"].get("succeeded")
+        ),
+        60,
+        lambda: site.kube.read("batch/v1", "Job", site.namespace, "loobos-priors"),
+    )
+    site.apply(example("workflows/prior-table.yaml"))
+    status = site.wait_finished("prior-table")
+    assert (status["phase"], status["progress"]) == ("Succeeded", "8/8"), status
+    (samples,) = site.run("pecan-data", "sh", "-c", f"ls {status['folder']}/ensemble.samples.*.csv").split()
+    header, *rows = site.run("pecan-data", "cat", samples).splitlines()
+    assert "temperate.coniferous.som_respiration_rate" in header.split(",")
+    assert "temperate.coniferous.wood_turnover_rate" not in header, "a constant is not drawn"
+    assert {row.split(",")[0] for row in rows} == {str(status["seed"])}
+
+
+def test_a_wrong_table_ends_the_workflow_with_its_row(site: Site, folder: str) -> None:
+    site.run("pecan-data", "sh", "-c", "printf 'trait,distn,parama,paramb\\nSLA,f,1,2\\n' > /data/priors/wrong.csv")
+    workflow = example("workflows/prior-table.yaml", name="wrong-table")
+    workflow["spec"]["pfts"][0]["priors"] = {"csv": "/data/priors/wrong.csv"}
+    site.apply(workflow)
+    assert site.wait_finished("wrong-table")["phase"] == "Failed"
+    assert (
+        "/data/priors/wrong.csv row 2 (SLA): distn f is not supported"
+        in site.condition("wrong-table", "Ready")["message"]
+    )

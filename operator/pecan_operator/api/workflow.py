@@ -99,9 +99,11 @@ class Input(ApiModel):
     """Files under /data, or prefixes P for which P.<year>.nc exist. With several, members are given one each."""
     method: Literal["sampling", "looping"] = "sampling"
     """How members get one of several paths: sampling draws one for each member, looping takes them in turn."""
+    parent: InputTag | None = None
+    """Another input, with as many paths: a member that has its third path gets the third here, whatever the method."""
 
 
-_ONE_PARAMETER = "self.distn in ['exp', 'chisq', 't']"
+_ONE_PARAMETER = "self.distn in ['exp', 'chisq', 't', 'geom', 'pois']"
 
 
 def _prior(distributions: str, holds: str, message: str, path: str) -> Rule:
@@ -113,13 +115,13 @@ class Prior(
     json_schema_extra=rules(
         rule(
             f"{_ONE_PARAMETER} || has(self.paramb)",
-            "paramb is required: of the distributions only exp, chisq and t have a single parameter",
+            "paramb is required: of the distributions only exp, chisq, t, geom and pois have a single parameter",
             path=".paramb",
             reason="FieldValueRequired",
         ),
         rule(
             f"!({_ONE_PARAMETER}) || !has(self.paramb)",
-            "paramb is not allowed: exp (rate), chisq (df) and t (df) have a single parameter, parama",
+            "paramb is not allowed: exp (rate), chisq (df), t (df), geom (prob) and pois (lambda) have only parama",
             path=".paramb",
             reason="FieldValueForbidden",
         ),
@@ -136,37 +138,85 @@ class Prior(
             ".paramb",
         ),
         _prior(
-            "'gamma', 'beta', 'weibull', 'f', 'exp', 'chisq', 't'",
+            "'gamma', 'beta', 'weibull', 'exp', 'chisq', 't', 'pois', 'nbinom'",
             "self.parama > 0.0",
-            "parama must be greater than 0: it is a shape (gamma, beta, weibull), a rate (exp) or degrees of freedom",
+            "parama must be greater than 0: it is a shape (gamma, beta, weibull), rate (exp), df (chisq, t), lambda (pois) "
+            "or size (nbinom)",
             ".parama",
         ),
         _prior(
-            "'gamma', 'beta', 'weibull', 'f'",
+            "'gamma', 'beta', 'weibull'",
             "!has(self.paramb) || self.paramb > 0.0",
-            "paramb must be greater than 0: it is the rate of gamma, shape2 of beta, the scale of weibull, df2 of f",
+            "paramb must be greater than 0: it is the rate of gamma, shape2 of beta, the scale of weibull",
             ".paramb",
+        ),
+        _prior(
+            "'binom', 'nbinom'",
+            "!has(self.paramb) || (self.paramb > 0.0 && self.paramb <= 1.0)",
+            "paramb must be greater than 0 and at most 1: it is prob, the chance of a success",
+            ".paramb",
+        ),
+        _prior(
+            "'geom'",
+            "(self.parama > 0.0 && self.parama <= 1.0)",
+            "parama must be greater than 0 and at most 1: it is prob, the chance of a success",
+            ".parama",
+        ),
+        _prior(
+            "'binom'",
+            "(self.parama >= 1.0 && self.parama <= 1000000.0 && double(int(self.parama)) == self.parama)",
+            "parama must be a whole number from 1 to 1000000: it is size, the number of trials",
+            ".parama",
         ),
     ),
 ):
     """The distribution of a trait, named and parameterised as in R and in BETY's table priors."""
 
-    distn: Literal["unif", "norm", "lnorm", "gamma", "beta", "weibull", "exp", "logis", "cauchy", "chisq", "t", "f"]
+    distn: Literal[
+        "unif",
+        "norm",
+        "lnorm",
+        "gamma",
+        "beta",
+        "weibull",
+        "exp",
+        "logis",
+        "cauchy",
+        "chisq",
+        "t",
+        "binom",
+        "nbinom",
+        "geom",
+        "pois",
+    ]
     """Distribution (parama, paramb): unif (minimum, maximum), norm (mean, sd), lnorm (meanlog, sdlog), gamma (shape,
     rate), beta (shape1, shape2), weibull (shape, scale), exp (rate), logis (location, scale), cauchy (location, scale),
-    chisq (df), t (df), f (df1, df2)."""
+    chisq (df), t (df), binom (size, prob), nbinom (size, prob), geom (prob), pois (lambda). BETY's f, hyper and wilcox
+    are not supported."""
     parama: float
     """First parameter."""
     paramb: float | None = None
-    """Second parameter; exp, chisq and t have none."""
+    """Second parameter; exp, chisq, t, geom and pois have none."""
+
+
+class PriorFiles(ApiModel):
+    """Files on the data volume with the distributions and samples of a PFT's traits."""
+
+    csv: DataPath | None = None
+    """Table of distributions as PEcAn writes prior.distns.csv: trait, distn, parama, paramb; a column n is not used."""
+    posterior_files: DataPath | None = None
+    """A file of PEcAn's with prior.distns, post.distns or trait.mcmc (RData), or a folder, such as a PFT's, with several."""
+    samples_csv: DataPath | None = None
+    """Table of samples, a column a trait; a member takes a whole row, so that what belongs together stays together."""
 
 
 class Pft(
     ApiModel,
     json_schema_extra=rules(
         rule(
-            "size(self.traits) + size(self.constants) > 0",
-            "give at least one trait or constant, or leave the PFT out",
+            "size(self.traits) + size(self.constants) > 0 || has(self.priors.csv) || has(self.priors.posteriorFiles)"
+            " || has(self.priors.samplesCsv)",
+            "give at least one trait, constant or file of priors, or leave the PFT out",
             path=".traits",
             reason="FieldValueRequired",
         )
@@ -180,6 +230,8 @@ class Pft(
     """Distributions by PEcAn trait name, in the trait's PEcAn unit; every member draws its own values."""
     constants: dict[VariableName, float] = Field({}, max_length=200)
     """Values that are the same in every member, named like traits. A constant wins over a trait of the same name."""
+    priors: PriorFiles = PriorFiles()
+    """Files with more traits. Where several give the same trait, traits above win, then samplesCsv, posteriorFiles, csv."""
 
 
 class Ensemble(
@@ -202,11 +254,12 @@ class Ensemble(
     """First year of the analysis; left out, the first year of the runs."""
     end_year: Year | None = None
     """Last year of the analysis; left out, the last year of the runs."""
-    sampling_method: Literal["uniform"] = "uniform"
-    """How the parameter space is sampled: uniform draws independent quantiles."""
+    sampling_method: Literal["uniform", "lhc", "halton", "sobol", "torus"] = "uniform"
+    """How the parameter space is sampled: uniform draws independent quantiles, lhc is a Latin hypercube, halton, sobol
+    and torus are sequences that fill the space evenly. A larger ensemble keeps the members of a smaller one, but for lhc."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
-    """Seed of the draws: the same seed and priors give the same ensemble anywhere, and a larger one keeps its members.
-    Left out, it is the workflow's id."""
+    """Seed of the draws: the same seed and priors give the same ensemble anywhere. Left out, it follows from the
+    workflow's uid; status.seed has it."""
 
 
 # The API server rounds a bound to a whole number when the value is one, so that 0 would pass.
@@ -304,7 +357,8 @@ class WorkflowSpec(
         ),
         rule(
             "!has(self.sensitivityAnalysis)"
-            " || self.pfts.exists(pft, pft.traits.exists(trait, !(trait in pft.constants)))",
+            " || self.pfts.exists(pft, pft.traits.exists(trait, !(trait in pft.constants))"
+            " || has(pft.priors.csv) || has(pft.priors.posteriorFiles) || has(pft.priors.samplesCsv))",
             "a sensitivity analysis needs a trait with a distribution, in any PFT, that is not among its constants",
             path=".sensitivityAnalysis",
         ),
@@ -344,7 +398,25 @@ class WorkflowSpec(
     inputs: Annotated[
         dict[InputTag, Input],
         Field(max_length=10),
-        Extra(rules(rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"))),
+        Extra(
+            rules(
+                rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"),
+                rule(
+                    "self.all(tag, !has(self[tag].parent) || self[tag].parent in self)",
+                    "parent must be the tag of another input",
+                ),
+                rule(
+                    "self.all(tag, !has(self[tag].parent) || !(self[tag].parent in self)"
+                    " || !has(self[self[tag].parent].parent))",
+                    "parent must be an input that has no parent itself",
+                ),
+                rule(
+                    "self.all(tag, !has(self[tag].parent) || !(self[tag].parent in self)"
+                    " || size(self[tag].paths) == size(self[self[tag].parent].paths))",
+                    "an input must have as many paths as its parent",
+                ),
+            )
+        ),
         Fixed,
     ]
     """Input files by PEcAn's input tag; met is required."""
@@ -447,6 +519,8 @@ class WorkflowStatus(Status):
     """BETY workflows.id."""
     folder: Annotated[str, Field(max_length=255)] | None = None
     """The workflow's folder on the data volume."""
+    seed: Bound | None = None
+    """Seed of the draws; with it in spec.ensemble.seed another workflow has the same members."""
     runs: RunNumbers | None = None
     """Runs by state."""
     progress: Annotated[str, Field(max_length=32)] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pecan_operator.api.workflow import Ensemble, PecanWorkflow, WorkflowSpec
+from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import labels, pecanxml, pods
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.names import child
@@ -47,7 +47,8 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
         start_date=spec.start,
         end_date=spec.end,
         inputs={
-            tag: pecanxml.Input(paths=list(given.paths), method=given.method) for tag, given in spec.inputs.items()
+            tag: pecanxml.Input(paths=list(given.paths), method=given.method, parent=given.parent)
+            for tag, given in spec.inputs.items()
         },
         pfts=[
             pecanxml.Pft(
@@ -57,17 +58,21 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
                     for trait, prior in pft.traits.items()
                 },
                 constants=dict(pft.constants),
+                priors_csv=pft.priors.csv,
+                posterior_files=pft.priors.posterior_files,
+                samples_csv=pft.priors.samples_csv,
             )
             for pft in spec.pfts
         ],
-        ensemble=_ensemble(spec.ensemble),
+        ensemble=_ensemble(workflow),
         stop_on_error=row.stop_on_error,
         delete_raw=spec.delete_raw,
-        sensitivity_analysis=_sensitivity_analysis(spec),
+        sensitivity_analysis=_sensitivity_analysis(workflow),
     )
 
 
-def _ensemble(given: Ensemble | None) -> pecanxml.Ensemble | None:
+def _ensemble(workflow: PecanWorkflow) -> pecanxml.Ensemble | None:
+    given = workflow.spec.ensemble
     if given is None:
         return None
     return pecanxml.Ensemble(
@@ -76,21 +81,28 @@ def _ensemble(given: Ensemble | None) -> pecanxml.Ensemble | None:
         start_year=given.start_year,
         end_year=given.end_year,
         sampling_method=given.sampling_method,
-        seed=given.seed,
+        seed=seed(workflow),
     )
 
 
-def _sensitivity_analysis(spec: WorkflowSpec) -> pecanxml.SensitivityAnalysis | None:
-    given = spec.sensitivity_analysis
+def _sensitivity_analysis(workflow: PecanWorkflow) -> pecanxml.SensitivityAnalysis | None:
+    ensemble, given = workflow.spec.ensemble, workflow.spec.sensitivity_analysis
     if given is None:
         return None
     return pecanxml.SensitivityAnalysis(
-        variables=list(given.variables or (spec.ensemble.variables if spec.ensemble else ())),
+        variables=list(given.variables or (ensemble.variables if ensemble else ())),
         sigma=list(given.quantiles.sigma),
         quantile=list(given.quantiles.quantile),
         start_year=given.start_year,
         end_year=given.end_year,
+        seed=None if ensemble else seed(workflow),
     )
+
+
+def seed(workflow: PecanWorkflow) -> int:
+    """What the draws depend on: the user's seed, else one from the uid."""
+    given = workflow.spec.ensemble.seed if workflow.spec.ensemble else None
+    return pecanxml.seed_of(workflow.uid) if given is None else given
 
 
 def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str) -> Manifest:

@@ -2,15 +2,16 @@
 
 Node names are PEcAn's (base/settings). Two things are ours:
 
-- `pft/priors/prior/{trait,distn,parama,paramb}`: distributions given with the workflow, with the column names of BETY's
-  table `priors`; PEcAn itself reads them from BETY or from `posterior.files`.
-- `ensemble/seed`: what the draws depend on; the workflow id when it is left out.
+- `pft/priors`: `prior/{trait,distn,parama,paramb}` are distributions given with the workflow, with the column names of
+  BETY's table `priors`; `csv` and `samples` are paths of tables. PEcAn itself reads BETY or `pft/posterior.files`.
+- `ensemble/seed`, without an ensemble `sensitivity.analysis/seed`: what the draws depend on.
 
 There is no `database` node and no broker address: the file carries no secret.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -28,6 +29,9 @@ MOST_SIGMA = 4.0
 LEAST_QUANTILE = 0.00001
 """Beyond these, two quantiles could have the same name: PEcAn names them in per cent with three digits."""
 
+SAMPLING_METHODS = ("uniform", "lhc", "halton", "sobol", "torus")
+"""How the parameter space of an ensemble can be sampled, by PEcAn's names."""
+
 _XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NOT_XML_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -44,10 +48,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Input:
-    """Files of one input tag; `method` is how members choose among them: sampling or looping."""
+    """Files of one input tag; `method` is how members choose among them: sampling or looping. With a `parent`, the tag of
+    another input, a member's choice has the same number as there."""
 
     paths: Sequence[str]
     method: str = "sampling"
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,15 @@ class Prior:
 
 @dataclass(frozen=True)
 class Pft:
-    """Priors and constants by PEcAn trait name, in PEcAn's units."""
+    """Priors and constants by PEcAn trait name, in PEcAn's units, and the paths of files with more of them: a table of
+    priors, PEcAn's posterior files (a file or a folder), a table of samples."""
 
     name: str
     priors: Mapping[str, Prior] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
+    priors_csv: str | None = None
+    posterior_files: str | None = None
+    samples_csv: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,14 @@ class Ensemble:
 @dataclass(frozen=True)
 class SensitivityAnalysis:
     """Each trait is varied to the quantiles of the probabilities pnorm(`sigma`) and `quantile`; the median is always
-    among them. Variables and years as in Ensemble."""
+    among them. Variables and years as in Ensemble; the seed is that of the draws where there is no ensemble."""
 
     variables: Sequence[str]
     sigma: Sequence[float] = DEFAULT_SIGMA
     quantile: Sequence[float] = ()
     start_year: int | None = None
     end_year: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,11 @@ class Settings:
     stop_on_error: bool
     delete_raw: bool = False
     sensitivity_analysis: SensitivityAnalysis | None = None
+
+
+def seed_of(uid: str) -> int:
+    """The seed (0 to 2^31 - 1) of a workflow that names none: the same whenever it is asked for."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4]) >> 1
 
 
 def render(settings: Settings) -> str:
@@ -161,7 +177,9 @@ def _add_pft(parent: ET.Element, pft: Pft) -> None:
         constants = ET.SubElement(node, "constants")
         for name, value in pft.constants.items():
             _text(constants, _node_name(name, "pfts/pft/constants"), value)
-    if pft.priors:
+    if pft.posterior_files is not None:
+        _text(node, "posterior.files", pft.posterior_files)
+    if pft.priors or pft.priors_csv is not None or pft.samples_csv is not None:
         priors = ET.SubElement(node, "priors")
         for trait, prior in pft.priors.items():
             item = ET.SubElement(priors, "prior")
@@ -170,18 +188,23 @@ def _add_pft(parent: ET.Element, pft: Pft) -> None:
             _text(item, "parama", prior.parama)
             if prior.paramb is not None:
                 _text(item, "paramb", prior.paramb)
+        if pft.priors_csv is not None:
+            _text(priors, "csv", pft.priors_csv)
+        if pft.samples_csv is not None:
+            _text(priors, "samples", pft.samples_csv)
 
 
 def _add_ensemble(parent: ET.Element, ensemble: Ensemble, inputs: Mapping[str, Input]) -> None:
     node = ET.SubElement(parent, "ensemble")
     _text(node, "size", ensemble.size)
     _add_analysed(node, ensemble)
-    if ensemble.seed is not None:
-        _text(node, "seed", ensemble.seed)
     space = ET.SubElement(node, "samplingspace")
     _text(ET.SubElement(space, "parameters"), "method", ensemble.sampling_method)
     for tag, choice in inputs.items():
-        _text(ET.SubElement(space, _node_name(tag, "run/inputs")), "method", choice.method)
+        way = ET.SubElement(space, _node_name(tag, "run/inputs"))
+        _text(way, "method", choice.method)
+        if choice.parent is not None:
+            _text(way, "parent", choice.parent)
 
 
 def _add_sensitivity_analysis(parent: ET.Element, analysis: SensitivityAnalysis) -> None:
@@ -201,6 +224,8 @@ def _add_analysed(node: ET.Element, what: Ensemble | SensitivityAnalysis) -> Non
         _text(node, "start.year", what.start_year)
     if what.end_year is not None:
         _text(node, "end.year", what.end_year)
+    if what.seed is not None:
+        _text(node, "seed", what.seed)
 
 
 def _add_run(parent: ET.Element, settings: Settings) -> None:

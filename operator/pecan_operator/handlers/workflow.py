@@ -352,6 +352,7 @@ class WorkflowHandler:
             "observedGeneration": workflow.metadata.generation,
             "workflowId": row.workflow_id,
             "folder": row.folder,
+            "seed": jobs.seed(workflow),
             "runs": {
                 "total": counts.total,
                 "planned": counts.planned,

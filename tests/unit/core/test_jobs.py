@@ -215,7 +215,29 @@ def test_a_sensitivity_analysis_may_stand_alone() -> None:
     made = jobs.settings(PecanWorkflow.parse(obj), ROW, MODEL, "docker")
     assert made.ensemble is None
     assert made.sensitivity_analysis
+    assert made.sensitivity_analysis.seed == pecanxml.seed_of(obj["metadata"]["uid"])
     assert "<sensitivity.analysis>" in pecanxml.render(made)
+
+
+def settings_of(**spec: Any) -> pecanxml.Settings:
+    return jobs.settings(
+        PecanWorkflow.parse(workflow_object(metadata={"uid": "uid-loobos"}, **spec)), ROW, MODEL, "docker"
+    )
+
+
+def test_a_seed_that_is_not_given_follows_from_the_uid() -> None:
+    made = settings_of(ensemble={"size": 4, "variables": ["GPP"], "samplingMethod": "sobol"})
+    assert (made.ensemble.seed, made.ensemble.sampling_method) == (pecanxml.seed_of("uid-loobos"), "sobol")
+    assert settings_of(ensemble={"size": 4, "variables": ["GPP"], "seed": 0}).ensemble.seed == 0
+
+
+def test_settings_name_the_files_of_a_pft_and_the_parent_of_an_input() -> None:
+    files = {"csv": "/data/p.csv", "posteriorFiles": "/data/pft/conifer", "samplesCsv": "/data/s.csv"}
+    inputs = {"met": {"paths": ["/data/a", "/data/b"]}, "soil": {"paths": ["/data/c", "/data/d"], "parent": "met"}}
+    made = settings_of(pfts=[{"name": "conifer", "priors": files}], inputs=inputs)
+    (pft,) = made.pfts
+    assert (pft.priors_csv, pft.posterior_files, pft.samples_csv) == ("/data/p.csv", "/data/pft/conifer", "/data/s.csv")
+    assert (made.inputs["soil"].parent, made.inputs["met"].parent) == ("met", None)
 
 
 def test_settings_are_mounted_by_the_name_of_their_config_map() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pecan_executor.settings import parse
 from pecan_operator.core.pecanxml import (
+    SAMPLING_METHODS,
     Ensemble,
     Input,
     Model,
@@ -23,6 +24,7 @@ from pecan_operator.core.pecanxml import (
     Settings,
     Site,
     render,
+    seed_of,
 )
 from pecan_operator.errors import UserError
 
@@ -60,7 +62,8 @@ def priors(draw: Any) -> Prior:
             st.just(Prior("unif", low, high)),
             st.builds(Prior, st.sampled_from(["norm", "lnorm"]), numbers, positive),
             st.builds(Prior, st.sampled_from(["gamma", "beta", "weibull"]), positive, positive),
-            st.builds(Prior, st.just("exp"), positive),
+            st.builds(Prior, st.sampled_from(["exp", "t", "chisq", "pois"]), positive),
+            st.builds(Prior, st.sampled_from(["binom", "nbinom"]), st.integers(1, 99).map(float), st.floats(0.01, 1)),
         )
     )
 
@@ -71,12 +74,23 @@ def settings(draw: Any) -> Settings:
     first, last = sorted(draw(st.tuples(*[st.integers(start.year, end.year)] * 2)))
     sites = st.builds(Site, texts, texts, st.floats(-90, 90), st.floats(-180, 180))
     pfts = st.builds(
-        Pft, texts, st.dictionaries(names, priors(), max_size=4), st.dictionaries(names, numbers, max_size=3)
+        Pft,
+        texts,
+        st.dictionaries(names, priors(), max_size=4),
+        st.dictionaries(names, numbers, max_size=3),
+        *[st.one_of(st.none(), paths)] * 3,
     )
     inputs = st.builds(
         Input, st.lists(paths, min_size=1, max_size=3).map(tuple), st.sampled_from(["sampling", "looping"])
     )
     tags = st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True).filter(lambda tag: tag != "parameters")
+    given = draw(st.dictionaries(tags, inputs, max_size=2)) | {"met": draw(inputs)}
+    parent = draw(st.sampled_from(sorted(given)))
+    children = {
+        tag: replace(choice, parent=parent)
+        for tag, choice in given.items()
+        if tag != parent and len(choice.paths) == len(given[parent].paths) and draw(st.booleans())
+    }
     return Settings(
         workflow_id=draw(st.integers(1, 10**12)),
         folder=draw(paths),
@@ -86,13 +100,14 @@ def settings(draw: Any) -> Settings:
         sites=tuple(draw(st.lists(sites, min_size=1, max_size=3, unique_by=lambda site: site.id))),
         start_date=start,
         end_date=end,
-        inputs=draw(st.dictionaries(tags, inputs, max_size=2)) | {"met": draw(inputs)},
+        inputs=given | children,
         pfts=tuple(draw(st.lists(pfts, min_size=1, max_size=2, unique_by=lambda pft: pft.name))),
         ensemble=Ensemble(
             size=draw(st.integers(1, 100_000)),
             variables=tuple(draw(st.lists(names, min_size=1, max_size=3, unique=True))),
             start_year=draw(st.sampled_from([None, first])),
             end_year=draw(st.sampled_from([None, last])),
+            sampling_method=draw(st.sampled_from(SAMPLING_METHODS)),
             seed=draw(st.one_of(st.none(), st.integers(0, 2**31 - 1))),
         ),
         stop_on_error=draw(st.booleans()),
@@ -109,6 +124,7 @@ def sensitivity_analyses(first: int, last: int) -> Any:
         st.lists(st.floats(0.00001, 0.99999), max_size=3).map(tuple),
         st.sampled_from([None, first]),
         st.sampled_from([None, last]),
+        st.one_of(st.none(), st.integers(0, 2**31 - 1)),
     )
 
 
@@ -165,6 +181,33 @@ def test_a_sensitivity_analysis_has_pecans_nodes() -> None:
     ]
     expected = {"variable": "NEE", "start.year": "1998", "end.year": "1999"}
     assert {tag: text_of(root, f"sensitivity.analysis/{tag}") for tag in expected} == expected
+
+
+def test_files_of_a_pft_take_pecan_nodes_where_there_are_some() -> None:
+    pft = Pft("conifer", {}, {}, "/data/priors.csv", "/data/pft/conifer", "/data/samples.csv")
+    root = ET.fromstring(render(replace(SETTINGS, pfts=(pft,))))
+    expected = {
+        "pfts/pft/posterior.files": "/data/pft/conifer",
+        "pfts/pft/priors/csv": "/data/priors.csv",
+        "pfts/pft/priors/samples": "/data/samples.csv",
+    }
+    assert {path: text_of(root, path) for path in expected} == expected
+
+
+def test_an_input_names_its_parent_in_the_samplingspace() -> None:
+    inputs = {"met": Input(("/data/a", "/data/b"), "looping"), "soil": Input(("/data/c", "/data/d"), parent="met")}
+    root = ET.fromstring(render(replace(SETTINGS, inputs=inputs)))
+    assert text_of(root, "ensemble/samplingspace/soil/parent") == "met"
+    assert root.find("ensemble/samplingspace/met/parent") is None
+
+
+@given(st.uuids().map(str))
+def test_a_seed_of_a_uid_is_one_that_a_user_could_write(uid: str) -> None:
+    assert 0 <= seed_of(uid) <= 2_147_483_647
+
+
+def test_seeds_of_uids_are_the_same_in_every_release() -> None:
+    assert seed_of("0a8b6a0e-3a52-4d5c-9f0e-6f6f9d6d7c11") == 1516623428
 
 
 def test_several_sites_take_pecan_multisettings_form() -> None:

@@ -265,3 +265,15 @@ def test_a_variable_no_run_wrote_is_refused(settings: Settings, folder: Workflow
     finish(folder, plans)
     with pytest.raises(UserError, match=r"sensitivityAnalysis\.variables: the model writes no Qle; it writes GPP"):
         analyse(other, folder)
+
+
+def test_traits_that_were_changed_since_the_runs_were_prepared_are_refused(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    run(plans)
+    finish(folder, plans)
+    (pft,) = settings.pfts
+    changed = replace(pft, priors={**pft.priors, "SLA": Prior("norm", 11.0, 1.0)})
+    with pytest.raises(UserError, match=r"sensitivity\.samples\.50\.csv has other values than the traits have now"):
+        analyse(replace(settings, pfts=(changed,)), folder)

@@ -77,6 +77,49 @@ def test_a_single_member_beside_a_sensitivity_analysis_does_not_stop_the_rest() 
     assert parse(one).stop_on_error is False
 
 
+SEVERAL = "<path><path1>/data/a</path1><path2>/data/b</path2></path>"
+
+
+def with_space(space: str) -> str:
+    """Two weathers and two soils, and what the ensemble says of them."""
+    inputs = f"<inputs><met>{SEVERAL}</met><soil>{SEVERAL}</soil></inputs>"
+    text = GOOD.replace("<inputs><met><path>/data/met/a</path></met></inputs>", inputs)
+    return text.replace("</ensemble>", f"{space}</ensemble>")
+
+
+def test_without_a_samplingspace_the_weather_is_sampled_and_of_the_rest_the_first_taken_as_in_pecan() -> None:
+    inputs = parse(with_space("")).inputs
+    assert (inputs["met"].paths, inputs["met"].method) == (("/data/a", "/data/b"), "sampling")
+    assert inputs["soil"].paths == ("/data/a",)
+
+
+def test_a_samplingspace_says_how_members_get_their_files() -> None:
+    space = "<met><method>looping</method></met><soil><method>sampling</method><parent>met</parent></soil>"
+    inputs = parse(with_space(f"<samplingspace>{space}</samplingspace>")).inputs
+    assert (inputs["met"].method, inputs["met"].parent) == ("looping", None)
+    assert (inputs["soil"].paths, inputs["soil"].parent) == (("/data/a", "/data/b"), "met")
+    only_soil = parse(with_space("<samplingspace><soil><method>looping</method></soil></samplingspace>")).inputs
+    assert (only_soil["met"].paths, len(only_soil["soil"].paths)) == (("/data/a",), 2)
+
+
+def test_a_parent_has_as_many_paths() -> None:
+    text = with_space(
+        "<samplingspace><met><method>looping</method></met><soil><parent>met</parent></soil></samplingspace>"
+    )
+    with pytest.raises(UserError, match="soil: run/inputs/soil has 1 paths, its parent met 2"):
+        parse(text.replace(f"<soil>{SEVERAL}", "<soil><path>/data/c</path>"))
+
+
+def test_files_of_a_pft() -> None:
+    (pft,) = parse(
+        GOOD.replace("</priors>", "<csv>/data/p.csv</csv><samples>/data/s.csv</samples></priors>").replace(
+            "<constants>", "<posterior.files>/data/pft/conifer</posterior.files><constants>"
+        )
+    ).pfts
+    assert (pft.priors_csv, pft.samples_csv, pft.posterior_files) == ("/data/p.csv", "/data/s.csv", "/data/pft/conifer")
+    assert list(pft.priors) == ["SLA"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -105,7 +148,6 @@ def test_a_single_member_beside_a_sensitivity_analysis_does_not_stop_the_rest() 
         ("<paramb>20</paramb>", "", "of SLA: unif\\(min, max\\) needs paramb"),
         ("<paramb>20", "<paramb>10", "max of unif\\(min, max\\) must be greater than min"),
         ("<leaf_carbon_content>0.06", "<leaf_carbon_content>x", "constants/leaf_carbon_content must be a number"),
-        ("</priors>", "</priors><posterior.files>a</posterior.files>", "posterior.files is not supported"),
         (
             "<ensemble>",
             f"{SENSITIVITY.replace('<sigma>1', '<sigma>-4.5')}<ensemble>",
@@ -124,11 +166,25 @@ def test_a_single_member_beside_a_sensitivity_analysis_does_not_stop_the_rest() 
             "sensitivity.analysis/perpft TRUE is not supported",
         ),
         ("ensemble>", "group>", "has neither ensemble nor sensitivity.analysis: there is nothing to run"),
+        ("<distn>unif", "<distn>wilcox", "prior of SLA: distn wilcox is not supported; use one of unif, norm"),
+        ("</priors>", "</priors><posterior.files>a</posterior.files>", "pft/posterior.files must be an absolute path"),
+        ("</priors>", "<csv>priors.csv</csv></priors>", "pft/priors/csv must be an absolute path"),
+        ("</priors>", "<samples/></priors>", "pft/priors/samples is empty"),
         ("<ensemble>", "<meta.analysis/><ensemble>", "meta.analysis is not supported"),
         (
             "</ensemble>",
-            "<samplingspace><parameters><method>sobol</method></parameters></samplingspace></ensemble>",
-            "samplingspace/parameters/method must be uniform, not 'sobol'",
+            "<samplingspace><parameters><method>sobel</method></parameters></samplingspace></ensemble>",
+            "samplingspace/parameters/method must be uniform or lhc or halton or sobol or torus, not 'sobel'",
+        ),
+        (
+            "</ensemble>",
+            "<samplingspace><met><parent>soil</parent></met></samplingspace></ensemble>",
+            "samplingspace/met/parent 'soil' must be an input of run/inputs that has no parent itself",
+        ),
+        (
+            "</ensemble>",
+            "<samplingspace><met><method>random</method></met></samplingspace></ensemble>",
+            "samplingspace/met/method must be sampling or looping, not 'random'",
         ),
         ("<workflow><id>1</id></workflow>", "", "pecan/workflow is missing"),
         ("<binary>/work/run</binary>", "<binary/>", "model/binary is empty"),

@@ -66,11 +66,24 @@ def test_from_the_resource_to_the_results() -> None:
     assert told["results"] == {"runs": 4}
     assert told["workflowId"] == 99_000_000_001
     assert told["folder"] == "/data/workflows/PEcAn_99000000001"
+    assert told["seed"] == 1
     assert told["observedGeneration"] == 1
     assert told["startedAt"] <= told["finishedAt"]
     assert condition(world, "Ready")[:2] == ("True", "Succeeded")
     assert [reason for _, reason, _ in world.kube.events] == ["Running", "Analysing", "Succeeded"]
     assert [message.attempt for message in world.broker.published] == [1, 1, 1, 1]
+
+
+def test_a_seed_that_is_not_given_is_told_and_stays_when_the_operator_starts_anew() -> None:
+    world = until_phase(begun(ensemble={"size": 4, "variables": ["GPP"]}), "Running")
+    seed = status(world)["seed"]
+    found = world.kube.get("ConfigMap", "loobos-settings")
+    assert found is not None
+    assert f"<seed>{seed}</seed>" in found["data"]["pecan.xml"]
+    world.kill_operator()
+    assert status(until_phase(world, "Succeeded"))["seed"] == seed
+    other = until_phase(begun(ensemble={"size": 4, "variables": ["GPP"]}), "Running")
+    assert status(other)["seed"] != seed, "another uid, another seed"
 
 
 def test_what_the_ledger_is_asked_to_accept(monkeypatch: pytest.MonkeyPatch) -> None:

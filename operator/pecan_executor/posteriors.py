@@ -1,0 +1,248 @@
+"""PEcAn's posterior files: the RData with which its TRAIT and META stages and its data assimilation describe a PFT.
+
+`prior.distns` and `post.distns` are data frames of distributions with the traits as names of rows; `trait.mcmc` is a list by
+trait of coda's mcmc.list, whose column beta.o is the value of the trait. What is read and what wins is as in
+PEcAn.uncertainty's load.posteriors. The files are parsed, never evaluated: functions, promises and expressions in them are
+not looked at.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pecan_executor.distributions import Samples
+from pecan_executor.tables import MOST_BYTES, existing_file, prior_row, refusal, trait_name
+from pecan_operator.core.pecanxml import Prior
+
+Objects = dict[str, Any]
+
+_MAGIC = (b"RDX2\n", b"RDX3\n", b"RDA2\n", b"RDA3\n", b"RDB2\n", b"RDB3\n")
+_XZ_BYTES = 2**28
+_PACKED: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(31),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES),
+}
+_VALUE = "beta.o"
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """coda's mcmc: a row an iteration."""
+
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Chains:
+    """coda's mcmc.list."""
+
+    chains: tuple[Any, ...]
+
+
+def read_posteriors(path: Path) -> dict[str, Prior | Samples]:
+    """By trait what the file, or the RData files of the folder, say: samples win over post.distns over prior.distns.
+
+    Samples of traits belong together when they were fitted together, which PEcAn's data assimilation tells by a file
+    mcmc.pda.* in the same folder. Raises UserError naming file, object and what to do.
+    """
+    folder = path if path.is_dir() else path.parent
+    files = _files(path)
+    objects = [(file, _objects(file)) for file in files]
+    traits: dict[str, Prior | Samples] = {}
+    for name in ("prior.distns", "post.distns"):
+        for file, found in objects:
+            if name in found:
+                traits |= _priors(found[name], file, name)
+                break
+    sampled = {file.resolve(): (file, each) for file, found in objects if (each := _sampled(found))}
+    if len(sampled) > 1:
+        names = " and ".join(file.name for file, _ in sampled.values())
+        raise refusal(path, f" has samples in {names}: name the file that counts")
+    for file, each in sampled.values():
+        joint = "posteriorFiles" if any(_is_joint(other) for other in folder.iterdir()) else None
+        traits |= _samples(each, file, joint)
+    if not traits:
+        held = ", ".join(sorted({name for _, found in objects for name in found})[:10]) or "nothing"
+        raise refusal(path, f" holds {held}, but no prior.distns, post.distns or trait.mcmc")
+    return traits
+
+
+def _files(path: Path) -> list[Path]:
+    """Of several files with the same object the first counts, and post.distns.Rdata, PEcAn's link to the latest, is it."""
+    if not path.is_dir():
+        return [existing_file(path)]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".rdata")
+    if not files:
+        raise refusal(path, " has no file that ends in .Rdata: name PEcAn's folder of the PFT, or a file")
+    return sorted(map(existing_file, files), key=lambda file: file.name.lower() != "post.distns.rdata")
+
+
+def _is_joint(file: Path) -> bool:
+    return file.name.lower().startswith("mcmc.pda.")
+
+
+def _objects(path: Path) -> Objects:
+    """The objects of an RData file that can be of use, by name."""
+    import rdata
+
+    raw = _unpacked(path)
+    if not raw.startswith(_MAGIC):
+        raise refusal(path, " is not an RData file: write it with R's save()")
+    classes = {**rdata.conversion.DEFAULT_CLASS_MAP, "mcmc": _mcmc, "mcmc.list": _mcmc_list}
+    objects: Objects = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            parsed = rdata.parser.parse_data(raw, extension=".rda", altrep_constructor_dict=_sequences())
+            items = list(_items(parsed.object))
+        except Exception as error:
+            what = "it is damaged or holds more than data; save the data again with R's save()"
+            raise refusal(path, f" cannot be read as RData ({type(error).__name__}): {what}") from None
+        for name, item in items:
+            try:
+                objects[name] = rdata.conversion.convert(
+                    item, classes, default_encoding=parsed.extra.encoding or "utf-8"
+                )
+            except Exception as error:
+                if name in ("prior.distns", "post.distns", "trait.mcmc"):
+                    raise refusal(path, f": {name} cannot be understood ({type(error).__name__}: {error})") from None
+    return objects
+
+
+def _unpacked(path: Path) -> bytes:
+    data = existing_file(path).read_bytes()
+    for magic, decompressor in _PACKED.items():
+        if data.startswith(magic):
+            stream = decompressor()
+            try:
+                raw: bytes = stream.decompress(data, MOST_BYTES + 1)
+            except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+                raise refusal(path, f" is damaged ({error}): copy it again") from None
+            if len(raw) > MOST_BYTES:
+                raise refusal(path, f" has more than the {MOST_BYTES} bytes unpacked that are read: save fewer objects")
+            if not stream.eof:
+                raise refusal(path, " ends too early: copy it again")
+            return raw
+    return data
+
+
+def _sequences() -> Mapping[bytes, Any]:
+    """rdata's expanders of R's compact vectors, which in a damaged file could be of any length."""
+    from rdata.parser import DEFAULT_ALTREP_MAP
+
+    def bounded(expand: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def checked(state: Any) -> Any:
+            if state.value[0] * 8 > MOST_BYTES:
+                raise ValueError("a sequence is too long")
+            return expand(state)
+
+        return checked
+
+    return {
+        name: bounded(expand) if name.startswith(b"compact_") else expand for name, expand in DEFAULT_ALTREP_MAP.items()
+    }
+
+
+def _items(node: Any) -> Iterator[tuple[str, Any]]:
+    """Names and objects of an RData file, which is a pairlist."""
+    from rdata.conversion import convert
+    from rdata.parser import RObjectType
+
+    while node.info.type is RObjectType.LIST:
+        yield str(convert(node.tag)), node.value[0]
+        node = node.value[1]
+
+
+def _sampled(objects: Objects) -> dict[str, _Chains] | None:
+    """The samples by trait: known by their class, not by their name, as in PEcAn."""
+    for name, found in objects.items():
+        if isinstance(found, _Chains):
+            return {name: found}
+        if isinstance(found, dict) and found and all(isinstance(each, _Chains) for each in found.values()):
+            return found
+    return None
+
+
+def _samples(sampled: Mapping[str, _Chains], path: Path, joint: str | None) -> dict[str, Samples]:
+    traits: dict[str, Samples] = {}
+    for name, chains in sampled.items():
+        trait_name(name, path, ", trait.mcmc")
+        place = f", trait.mcmc of {name}"
+        parts = []
+        for number, chain in enumerate(chains.chains, start=1):
+            if not isinstance(chain, _Chain) or _VALUE not in chain.columns:
+                columns = ", ".join(chain.columns) if isinstance(chain, _Chain) else ""
+                raise refusal(
+                    path, f"{place}: chain {number} has no column {_VALUE}, but {columns or 'none with a name'}"
+                )
+            values = chain.values[:, chain.columns.index(_VALUE)]
+            wrong = np.flatnonzero(~np.isfinite(values))
+            if wrong.size:
+                raise refusal(
+                    path, f"{place}: iteration {wrong[0] + 1} of chain {number} is {values[wrong[0]]}: leave it out"
+                )
+            parts.append(values)
+        if not sum(map(len, parts)):
+            raise refusal(path, f"{place}: there are no iterations")
+        traits[name] = Samples(np.concatenate(parts), joint)
+    lengths = {name: len(each.values) for name, each in traits.items()}
+    if joint is not None and len(set(lengths.values())) > 1:
+        fewest, most = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise refusal(
+            path,
+            f", trait.mcmc: {fewest} has {lengths[fewest]} iterations, {most} {lengths[most]}, but those of one data "
+            "assimilation belong together",
+        )
+    return traits
+
+
+def _priors(frame: Any, path: Path, name: str) -> dict[str, Prior]:
+    import pandas as pd
+
+    columns = list(frame.columns) if isinstance(frame, pd.DataFrame) else []
+    missing = [column for column in ("distn", "parama", "paramb") if column not in columns]
+    if missing:
+        raise refusal(path, f": {name} has no column {', '.join(missing)}; it must be a data frame with them")
+    priors: dict[str, Prior] = {}
+    for trait, distn, parama, paramb in zip(frame.index, frame["distn"], frame["parama"], frame["paramb"], strict=True):
+        place = f", {name}, row {len(priors) + 1}"
+        trait = trait_name(str(trait), path, place)
+        if trait in priors:
+            raise refusal(path, f"{place}: {trait} is given twice")
+        numbers = [_number(value, path, f"{place} ({trait})") for value in (parama, paramb)]
+        priors[trait] = prior_row(trait, str(distn), numbers, path, place)
+    if not priors:
+        raise refusal(path, f": {name} has no rows")
+    return priors
+
+
+def _number(value: Any, path: Path, place: str) -> float | None:
+    import pandas as pd
+
+    try:
+        return None if pd.isna(value) else float(value)
+    except (TypeError, ValueError):
+        raise refusal(path, f"{place}: {str(value)[:80]!r} is not a number") from None
+
+
+def _mcmc(values: Any, attributes: Mapping[str, Any]) -> _Chain:
+    names = attributes.get("dimnames") or ()
+    names = list(names.values()) if isinstance(names, Mapping) else list(names)
+    columns = names[1] if len(names) > 1 and names[1] is not None else ()
+    return _Chain(tuple(map(str, columns)), np.asarray(values, dtype=float))
+
+
+def _mcmc_list(chains: Any, _: Mapping[str, Any]) -> _Chains:
+    return _Chains(tuple(chains.values() if isinstance(chains, Mapping) else chains))

@@ -1,0 +1,44 @@
+"""The example with its priors in files: what its Job writes is what the workflow reads and DALEC accepts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from pecan_dalec.config import Pft as DalecPft
+from pecan_dalec.traits import values_of
+from pecan_executor.sampling import draw_members
+from pecan_executor.traits import read_traits
+from pecan_operator.api.workflow import PecanWorkflow
+from pecan_operator.core.pecanxml import Ensemble, Pft, Settings
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def test_the_example_with_priors_in_files(tmp_path: Path, settings: Settings) -> None:
+    job = yaml.safe_load((EXAMPLES / "demo" / "priors.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for path, text in re.findall(r"cat > (\S+) <<'END'\n(.*?)END\n", container["command"][-1], re.DOTALL):
+        (tmp_path / Path(path).name).write_text(text)
+    obj = yaml.safe_load((EXAMPLES / "workflows" / "prior-table.yaml").read_text())
+    obj["metadata"] |= {"namespace": "forest", "uid": "uid-1"}
+    spec = PecanWorkflow.parse(obj).spec
+    (given,) = spec.pfts
+    csv, samples = (str(tmp_path / Path(path or "").name) for path in (given.priors.csv, given.priors.samples_csv))
+    pft = Pft(given.name, {}, given.constants, priors_csv=csv, samples_csv=samples)
+    ensemble = Ensemble(spec.ensemble.size, spec.ensemble.variables, None, None, spec.ensemble.sampling_method, 1)
+    made = replace(settings, pfts=(pft,), ensemble=ensemble)
+    assert set(read_traits(made)[given.name]) == {
+        "SLA",
+        "autotrophic_respiration_fraction",
+        "leaf_allocation_fraction",
+        "litter_respiration_rate",
+        "som_respiration_rate",
+    }
+    members = draw_members(made)
+    assert len(members) == 8
+    for member in members:
+        values_of([DalecPft(given.name, member.traits[given.name], given.constants)])
