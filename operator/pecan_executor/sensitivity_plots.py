@@ -22,7 +22,7 @@ from pecan_executor.writers import Subject
 MOST_PANELS = 24
 MOST_ROWS = 40
 _MOST_NAMED = 8
-_LABEL_WIDTH = 36
+_LABEL_WIDTH = 30
 _TITLE_INCHES = 0.22
 _BLUE = "#0072B2"
 _ROUND = (1, 2, 2.5, 5, 10)
