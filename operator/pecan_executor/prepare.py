@@ -12,7 +12,7 @@ from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents
 from pecan_executor.design import Point, design_of, design_table
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
-from pecan_executor.sampling import Member, draw_members, seed_of
+from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
 from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
@@ -44,6 +44,7 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     for tag, choice in settings.inputs.items():
         _check_input(tag, choice, settings, folder.data)
     traits = read_traits(settings)
+    check_samples(settings, traits)
     analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
     design = design_of(settings, analysis, traits) if analysis else None
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]

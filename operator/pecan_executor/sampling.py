@@ -65,6 +65,19 @@ def draw_members(settings: Settings, traits: Traits | None = None) -> list[Membe
     ]
 
 
+def check_samples(settings: Settings, traits: Traits) -> None:
+    """Raises UserError when there are more members than samples that belong together: some would be there twice."""
+    size = settings.ensemble.size if settings.ensemble else 0
+    for pft, each in traits.items():
+        for given in each.values():
+            if isinstance(given, Samples) and given.joint is not None and len(given.values) < size > 1:
+                raise UserError(
+                    "TooFewSamples",
+                    f"PFT {pft}: {given.joint} has {len(given.values)} samples, the ensemble {size} members, each of which "
+                    "takes one: make ensemble.size smaller, or give more samples",
+                )
+
+
 _Columns = dict[str, dict[str, NDArray[np.float64]]]
 
 
@@ -90,23 +103,16 @@ def _draws(traits: Traits, method: str, seed: int, size: int) -> _Columns:
             axis = _axis(pft, name, given)
             p = cube[axes[axis]]
             if isinstance(given, Samples) and given.joint is not None:
-                rows = len(given.values)
-                if rows < size:
-                    raise UserError(
-                        "TooFewSamples",
-                        f"PFT {pft}: {given.joint} has {rows} samples, the ensemble {size} members, each of which takes "
-                        "one: make ensemble.size smaller, or give more samples",
-                    )
-                columns[pft][name] = given.values[_rows(method, seed, axis, rows, p)]
+                columns[pft][name] = given.values[_rows(method, seed, axis, len(given.values), p)]
             else:
                 columns[pft][name] = np.asarray(distributions.quantile(given, p))
     return columns
 
 
 def _rows(method: str, seed: int, axis: Axis, rows: int, p: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The rows that members take: uniform takes none twice, as PEcAn's sample.int."""
+    """The rows that members take: uniform takes none again, as PEcAn's sample.int, before all are taken."""
     if method == "uniform":
-        return permutation(seed, axis.group, axis.name, rows)[: len(p)]
+        return np.resize(permutation(seed, axis.group, axis.name, rows), len(p))
     return np.minimum((p * rows).astype(np.intp), rows - 1)
 
 

@@ -74,11 +74,9 @@ def read_priors(path: Path) -> dict[str, Prior]:
         wanted = (trait_column, "distn", "parama", "paramb")
         missing = [name or "trait" for name in wanted if name not in names]
         if missing or (trait_column == "" and names[0] != ""):
-            raise refusal(
-                path,
-                f" has no column {', '.join(missing) or 'trait'}, but {', '.join(list(filter(None, names))[:20])}: a table of priors "
-                "has trait, distn, parama, paramb",
-            )
+            held = ", ".join([name for name in names if name][:20])
+            needs = "a table of priors has trait, distn, parama, paramb"
+            raise refusal(path, f" has no column {', '.join(missing) or 'trait'}, but {held}: {needs}")
         doubled = [name for name in wanted if names.count(name) > 1]
         if doubled:
             raise refusal(path, f" has the column {doubled[0] or 'trait'} twice")

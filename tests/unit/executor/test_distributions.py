@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import accumulate, count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_executor.distributions import DISTRIBUTIONS, REFUSED, Samples, problem, quantile
+from pecan_executor.tables import read_priors
 from pecan_operator.core.pecanxml import Prior
+
+SHARED_DATA = Path(os.environ.get("PECAN_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
+SWITCHGRASS = SHARED_DATA / "ed2-switchgrass"
 
 # qnorm(c(0.5, 0.75, 0.9, 0.975, 0.99)), to the last digit of a double (Abramowitz and Stegun, table 26.5)
 Z = {0.5: 0.0, 0.75: 0.6744897501960817, 0.9: 1.2815515655446004, 0.975: 1.959963984540054, 0.99: 2.3263478740408408}
@@ -83,7 +90,7 @@ SUMS: list[tuple[Prior, Callable[[], Iterator[Fraction]], Fraction]] = [
 ]
 
 
-@pytest.mark.parametrize(("prior", "terms", "factor"), SUMS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("prior", "terms", "factor"), SUMS, ids=[str(prior) for prior, *_ in SUMS])
 def test_discrete_quantiles_are_those_of_exact_sums(
     prior: Prior, terms: Callable[[], Iterator[Fraction]], factor: Fraction
 ) -> None:
@@ -120,6 +127,24 @@ def test_every_distribution_has_a_known_quantile() -> None:
 def test_quantiles_rise_with_p(prior: Prior, p: float, q: float) -> None:
     low, high = sorted((p, q))
     assert quantile(prior, low) <= quantile(prior, high)
+
+
+PRIORS_ALONE = ["mort2", "growth_resp_factor", "leaf_turnover_rate", "nonlocal_dispersal", "seedling_mortality"]
+PRIORS_ALONE += ["r_fract", "Vm_low_temp", "quantum_efficiency"]
+
+
+@pytest.mark.skipif(not SWITCHGRASS.is_dir(), reason="needs the shared switchgrass ensemble (PECAN_SHARED_DATA)")
+@pytest.mark.parametrize("trait", PRIORS_ALONE)
+def test_quantiles_are_those_that_pecan_found_in_its_20000_draws_of_real_priors(trait: str) -> None:
+    """PEcAn's own sensitivity analysis of ED2; the traits for which it had no data, so that it drew from the prior."""
+    prior = read_priors(SWITCHGRASS / "prior_distributions.csv")[trait]
+    with (SWITCHGRASS / "sa_samples.csv").open(newline="") as file:
+        found = {float(row["quantile"]) / 100: float(row[trait]) for row in csv.DictReader(file)}
+    assert len(found) == 7
+    for p, value in found.items():
+        error = 4 * math.sqrt(p * (1 - p) / 20_000)
+        low, high = quantile(prior, np.clip([p - error, p + error], 1e-9, 1 - 1e-9))
+        assert low < value < high, p
 
 
 def test_samples_have_the_quantiles_of_their_sorted_values() -> None:

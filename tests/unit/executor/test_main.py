@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from pecan_executor import main as main_module
 from pecan_executor.main import main
-from pecan_operator.core.pecanxml import Settings, render
+from pecan_operator.core.pecanxml import Pft, Settings, render
 from pecan_operator.errors import Unavailable
 
 
@@ -45,6 +46,36 @@ def test_bad_input_is_final(folder: Any, tmp_path: Path, capsys: pytest.CaptureF
     source.write_text("<pecan/>")
     assert main(["folder", "--settings", str(source)]) == 65
     assert last_line(capsys) == "pecan-executor folder: pecan.xml pecan/run is missing"
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        (
+            "priors.csv",
+            b"trait,distn,parama,paramb\nSLA,hyper,1,2\n",
+            "priors.csv row 2 (SLA): distn hyper is not supported",
+        ),
+        ("trait.mcmc.Rdata", b"RDX3\nX\n\x00\x00", "trait.mcmc.Rdata cannot be read as RData"),
+        ("samples.csv", b"SLA\n1\n2\n", "PFT conifer: samplesCsv has 2 samples, the ensemble 4 members"),
+    ],
+)
+def test_a_bad_file_of_traits_is_final_and_told_before_anything_is_made(
+    name: str, content: bytes, line: str, settings: Settings, folder: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    for variable in ("PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"):
+        monkeypatch.setenv(variable, "x")
+    monkeypatch.setenv("PGPORT", "1")
+    (tmp_path / name).write_bytes(content)
+    path = str(tmp_path / name)
+    files = {"priors.csv": (path, None, None), "samples.csv": (None, None, path)}.get(name, (None, path, None))
+    source = tmp_path / "pecan.xml"
+    source.write_text(render(replace(settings, pfts=(Pft("conifer", {}, {}, *files),))))
+    assert main(["folder", "--settings", str(source)]) == 0
+    assert main(["prepare"]) == 65
+    assert line in last_line(capsys)
+    assert not list(folder.run.iterdir())
 
 
 @pytest.mark.usefixtures("environment")

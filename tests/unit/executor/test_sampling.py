@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pecan_executor.distributions import Samples, quantile
-from pecan_executor.sampling import draw_members
+from pecan_executor.sampling import check_samples, draw_members
 from pecan_executor.settings import parse
 from pecan_operator.core.pecanxml import SAMPLING_METHODS, Input, Pft, Prior, Settings
 from pecan_operator.errors import UserError
@@ -136,7 +136,14 @@ def test_uniform_takes_no_joint_sample_twice_and_keeps_members_when_the_ensemble
 
 def test_more_members_than_joint_samples_are_refused() -> None:
     with pytest.raises(UserError, match=r"PFT a: samplesCsv has 20 samples, the ensemble 21 members.*smaller"):
-        draw_members(settings(21), joint(20))
+        check_samples(settings(21), joint(20))
+    check_samples(settings(20), joint(20))
+    check_samples(settings(1), {"a": {"SLA": Samples(ROWS[:0], "samplesCsv")}})
+
+
+def test_draws_beyond_the_joint_samples_take_each_as_often() -> None:
+    drawn = [member.traits["a"]["SLA"] for member in draw_members(settings(60), joint())]
+    assert sorted(drawn[:30]) == sorted(drawn[30:]) == ROWS.tolist()
 
 
 def test_a_single_member_takes_the_medians_of_samples_too() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,3 +44,8 @@ def test_the_example_with_priors_in_files(tmp_path: Path, settings: Settings) ->
     assert len(members) == 8
     for member in members:
         values_of([DalecPft(given.name, member.traits[given.name], given.constants)])
+
+
+def test_only_a_job_that_reads_rdata_loads_what_that_takes() -> None:
+    code = "import sys, pecan_executor.prepare; print({'rdata', 'pandas', 'xarray', 'scipy.stats'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
