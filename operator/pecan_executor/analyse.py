@@ -1,10 +1,10 @@
-"""Step analyse: from the runs' outputs to ensemble statistics, figures and headline numbers."""
+"""Step analyse: from the runs' outputs to ensemble statistics, sensitivities, figures and headline numbers."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import date
 from itertools import chain
@@ -13,15 +13,16 @@ from typing import Any
 
 from netCDF4 import Dataset
 
-from pecan_executor.collect import Collected, Collector, LeftOut
+from pecan_executor.analyse_sensitivity import analyse_sensitivity
+from pecan_executor.collect import Collected, Collector, LeftOut, Part, Reader
+from pecan_executor.configs import ENSEMBLE, SENSITIVITY
 from pecan_executor.ensemble import Period, summarise_array
 from pecan_executor.files import WorkflowFolder, replacing, write_text
 from pecan_executor.pictures import Pictures
-from pecan_executor.plan import read_plan, read_states
+from pecan_executor.plan import RunStatus, read_plan, read_states
 from pecan_executor.report import headline, yearly_rows
-from pecan_executor.units import presentation
-from pecan_executor.writers import PlaceResult, Subject, VariableFiles
-from pecan_operator.core.pecanxml import Settings
+from pecan_executor.writers import PlaceResult, VariableFiles, subject_of
+from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
 
@@ -31,28 +32,43 @@ def analyse(settings: Settings, folder: WorkflowFolder) -> tuple[dict[str, Any],
 
     Raises UserError when a variable that was asked for was written by no run, or when no run can be used.
     """
-    plans = read_plan(folder)
-    period = analysed_period(settings)
-    collector = Collector(settings, plans, read_states(folder), period, folder.path)
-    ensemble_id = _ensemble_id(plans)
-    collector.caveats.update(dict.fromkeys(_met_caveats(settings)))
+    plans, states = read_plan(folder), read_states(folder)
+    caveats = dict.fromkeys(_met_caveats(settings))
+    results: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    left_out: list[LeftOut] = []
+    if settings.ensemble:
+        part = _part(settings, settings.ensemble, ENSEMBLE, plans, states)
+        part.reader.caveats.update(caveats)
+        rows, missing = _analyse_ensemble(settings, settings.ensemble, folder, part)
+        results["ensembleId"] = part.ensemble_id
+        left_out += missing
+        caveats = part.reader.caveats
+    if settings.sensitivity_analysis:
+        part = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states)
+        part.reader.caveats.update(caveats)
+        results["sensitivityAnalysis"], missing = analyse_sensitivity(
+            settings, settings.sensitivity_analysis, folder.path, part
+        )
+        left_out += missing
+        caveats = part.reader.caveats
+    results = headline(results, len(plans), len(left_out), rows, caveats)
+    write_text(folder.results, json.dumps(results) + "\n")
+    return results, left_out
+
+
+def _analyse_ensemble(
+    settings: Settings, ensemble: Ensemble, folder: WorkflowFolder, part: Part
+) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+    reader = part.reader
+    collector = Collector(settings, ensemble, part, folder.path)
     places = collector.places()
     first = next(places)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         outputs = []
-        for variable in collector.variables.values():
-            subject = Subject(
-                folder=folder.path,
-                ensemble_id=ensemble_id,
-                variable=variable,
-                shown=presentation(variable.units),
-                period=period,
-                model=f"{settings.model.type} {settings.model.revision}",
-                workflow_id=settings.workflow_id,
-                planned=settings.ensemble.size,
-                caveats=tuple(collector.caveats),
-            )
+        for variable in reader.variables.values():
+            subject = subject_of(settings, folder.path, part, variable, ensemble.size)
             files = stack.enter_context(VariableFiles(subject))
             outputs.append((subject, files, stack.enter_context(Pictures(subject))))
         for collected in chain((first,), places):
@@ -61,16 +77,26 @@ def analyse(settings: Settings, folder: WorkflowFolder) -> tuple[dict[str, Any],
                 files.write(result)
                 pictures.draw(result, collected.daily[subject.variable.name])
                 rows += yearly_rows(subject, result)
-    _write_members(folder.path / f"ensemble.members.{ensemble_id}.csv", plans, collector.left_out)
-    results = headline(ensemble_id, len(plans), len(collector.left_out), rows, collector.caveats)
-    write_text(folder.results, json.dumps(results) + "\n")
-    return results, collector.left_out
+    _write_members(folder.path / f"ensemble.members.{part.ensemble_id}.csv", part.plans, collector.left_out)
+    return rows, collector.left_out
 
 
-def analysed_period(settings: Settings) -> Period:
+def _part(
+    settings: Settings,
+    what: Ensemble | SensitivityAnalysis,
+    run_type: str,
+    plans: Sequence[RunPlan],
+    states: Mapping[str, RunStatus],
+) -> Part:
+    period = analysed_period(settings, what)
+    own = tuple(plan for plan in plans if plan.run_type == run_type)
+    return Part(_ensemble_id(own), own, Reader(settings, states, what.variables, period), period)
+
+
+def analysed_period(settings: Settings, what: Ensemble | SensitivityAnalysis) -> Period:
     """The days of the run that lie within the years of the analysis."""
-    first_year = settings.ensemble.start_year or settings.start_date.year
-    last_year = settings.ensemble.end_year or settings.end_date.year
+    first_year = what.start_year or settings.start_date.year
+    last_year = what.end_year or settings.end_date.year
     return Period(max(settings.start_date, date(first_year, 1, 1)), min(settings.end_date, date(last_year, 12, 31)))
 
 

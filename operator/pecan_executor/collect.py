@@ -13,7 +13,7 @@ from pecan_executor.ensemble import Period, member_array, yearly
 from pecan_executor.outputs import BrokenRun, RunOutput, Variable, VariablesMissing, read_run
 from pecan_executor.plan import RunStatus
 from pecan_executor.units import presentation
-from pecan_operator.core.pecanxml import Settings
+from pecan_operator.core.pecanxml import Ensemble, Settings, Site
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan, RunState
 
@@ -51,73 +51,24 @@ class Collected:
     yearly: dict[str, NDArray[np.float64]]
 
 
-class Collector:
-    """One pass over the runs; only one place's daily values are held at a time.
-
-    `variables`, `caveats` and `left_out` grow as places are taken.
-    """
+class Reader:
+    """Reads runs of one part of a workflow and verifies them; `variables` and `caveats` grow with what they say."""
 
     def __init__(
-        self,
-        settings: Settings,
-        plans: Sequence[RunPlan],
-        states: Mapping[str, RunStatus],
-        period: Period,
-        scratch: Path,
+        self, settings: Settings, states: Mapping[str, RunStatus], names: Sequence[str], period: Period
     ) -> None:
-        self._settings, self._plans, self._states = settings, plans, states
-        self._period, self._scratch = period, scratch
+        self._settings, self._states, self._names, self._period = settings, states, names, period
         self._lacking: VariablesMissing | None = None
         self.variables: dict[str, Variable] = {}
         self.caveats: dict[str, None] = {}
-        self.left_out: list[LeftOut] = []
 
-    def places(self) -> Iterator[Collected]:
-        """Every site with at least one whole member, then all sites together when there are several.
+    @property
+    def lacks(self) -> bool:
+        """Whether a run wrote its output, but not all the variables."""
+        return self._lacking is not None
 
-        Raises UserError when a variable that was asked for was written by no run, or no run can be used.
-        """
-        sites = self._settings.sites
-        plans: dict[str, list[RunPlan]] = {site.id: [] for site in sites}
-        for plan in self._plans:
-            plans[plan.site_id].append(plan)
-        together = _Together(self._settings, self._period, self._scratch) if len(sites) > 1 else None
-        for site in sites:
-            collected = self._collect(Place(site.id, site.name, site.lat, site.lon), plans[site.id])
-            if collected.members:
-                if together:
-                    together.add(collected)
-                yield collected
-        if not self.variables:
-            raise self._nothing_usable()
-        if together and (whole := together.collected()).members:
-            yield whole
-
-    def _collect(self, place: Place, plans: Sequence[RunPlan]) -> Collected:
-        names = self._settings.ensemble.variables
-        daily = {name: member_array(len(plans), self._period.days, self._scratch) for name in names}
-        years = {name: np.empty((len(plans), len(self._period.years))) for name in names}
-        used: list[RunPlan] = []
-        for plan in plans:
-            try:
-                output = self._read(plan)
-            except BrokenRun as error:
-                self.left_out.append(LeftOut(plan, str(error)))
-                continue
-            for name, values in output.daily.items():
-                daily[name][len(used)] = values
-                years[name][len(used)] = yearly(values, self._period, presentation(self.variables[name].units))
-            used.append(plan)
-        return Collected(
-            place,
-            tuple(plan.member or 1 for plan in used),
-            tuple(plan.run_id for plan in used),
-            {name: values[: len(used)] for name, values in daily.items()},
-            {name: values[: len(used)] for name, values in years.items()},
-        )
-
-    def _read(self, plan: RunPlan) -> RunOutput:
-        """A verified run's output, cut to the period of the analysis."""
+    def read(self, plan: RunPlan) -> RunOutput:
+        """A run's output, cut to the period of the analysis; raises BrokenRun when it cannot be used."""
         status = self._states.get(plan.run_id)
         if status is None:
             raise BrokenRun("is not in the ledger")
@@ -125,7 +76,7 @@ class Collector:
             raise BrokenRun(f"{status.state}: {status.last_error}" if status.last_error else str(status.state))
         settings = self._settings
         try:
-            output = read_run(Path(plan.outdir), settings.ensemble.variables, settings.start_date, settings.end_date)
+            output = read_run(Path(plan.outdir), self._names, settings.start_date, settings.end_date)
         except VariablesMissing as error:
             self._lacking = error
             raise
@@ -139,25 +90,106 @@ class Collector:
         cut = {name: values[start : start + self._period.days] for name, values in output.daily.items()}
         return RunOutput(output.variables, cut, output.caveats)
 
-    def _nothing_usable(self) -> UserError:
+    def yearly(self, output: RunOutput, name: str) -> NDArray[np.float64]:
+        """Values of a variable by year, in the units in which years are shown."""
+        return yearly(output.daily[name], self._period, presentation(self.variables[name].units))
+
+    def nothing_usable(self, left_out: Sequence[LeftOut], part: str) -> UserError:
+        """What to say when none of the runs of a part (ensemble, sensitivityAnalysis) could be read."""
         if self._lacking:
             missing, available = ", ".join(self._lacking.missing), ", ".join(sorted(self._lacking.available))
             return UserError(
-                "VariableMissing", f"ensemble.variables: the model writes no {missing}; it writes {available}"
+                "VariableMissing", f"{part}.variables: the model writes no {missing}; it writes {available}"
             )
-        example = self.left_out[0]
+        example = left_out[0]
         return UserError(
             "NoRunUsable",
-            f"none of the {len(self._plans)} runs can be analysed; run {example.plan.run_id}: {example.reason}",
+            f"none of the {len(left_out)} runs can be analysed; run {example.plan.run_id}: {example.reason}",
         )
+
+
+@dataclass(frozen=True)
+class Part:
+    """The runs of an ensemble, or of a sensitivity analysis, and what is analysed of them."""
+
+    ensemble_id: str
+    plans: tuple[RunPlan, ...]
+    reader: Reader
+    period: Period
+
+
+class Collector:
+    """One pass over the runs of an ensemble; only one place's daily values are held at a time.
+
+    `left_out` and what the reader knows grow as places are taken.
+    """
+
+    def __init__(self, settings: Settings, ensemble: Ensemble, part: Part, scratch: Path) -> None:
+        self._settings, self._ensemble, self._plans = settings, ensemble, part.plans
+        self._reader, self._period, self._scratch = part.reader, part.period, scratch
+        self.left_out: list[LeftOut] = []
+
+    def places(self) -> Iterator[Collected]:
+        """Every site with at least one whole member, then all sites together when there are several.
+
+        Raises UserError when a variable that was asked for was written by no run, or no run can be used.
+        """
+        sites = self._settings.sites
+        plans: dict[str, list[RunPlan]] = {site.id: [] for site in sites}
+        for plan in self._plans:
+            plans[plan.site_id].append(plan)
+        mean = _Together(len(sites), self._ensemble, self._period, self._scratch) if len(sites) > 1 else None
+        for site in sites:
+            collected = self._collect(place_of(site), plans[site.id])
+            if collected.members:
+                if mean:
+                    mean.add(collected)
+                yield collected
+        if not self._reader.variables:
+            raise self._reader.nothing_usable(self.left_out, "ensemble")
+        if mean and (whole := mean.collected()).members:
+            yield whole
+
+    def _collect(self, place: Place, plans: Sequence[RunPlan]) -> Collected:
+        names = self._ensemble.variables
+        daily = {name: member_array(len(plans), self._period.days, self._scratch) for name in names}
+        years = {name: np.empty((len(plans), len(self._period.years))) for name in names}
+        used: list[RunPlan] = []
+        for plan in plans:
+            try:
+                output = self._reader.read(plan)
+            except BrokenRun as error:
+                self.left_out.append(LeftOut(plan, str(error)))
+                continue
+            for name, values in output.daily.items():
+                daily[name][len(used)] = values
+                years[name][len(used)] = self._reader.yearly(output, name)
+            used.append(plan)
+        return Collected(
+            place,
+            tuple(plan.member or 1 for plan in used),
+            tuple(plan.run_id for plan in used),
+            {name: values[: len(used)] for name, values in daily.items()},
+            {name: values[: len(used)] for name, values in years.items()},
+        )
+
+
+def place_of(site: Site) -> Place:
+    """A site as a place."""
+    return Place(site.id, site.name, site.lat, site.lon)
+
+
+def together(sites: int) -> Place:
+    """All sites as one place."""
+    return Place(ALL_SITES, f"mean of {sites} sites", np.nan, np.nan)
 
 
 class _Together:
     """Adds up members over the sites."""
 
-    def __init__(self, settings: Settings, period: Period, scratch: Path) -> None:
-        size, names = settings.ensemble.size, settings.ensemble.variables
-        self._sites = len(settings.sites)
+    def __init__(self, sites: int, ensemble: Ensemble, period: Period, scratch: Path) -> None:
+        size, names = ensemble.size, ensemble.variables
+        self._sites = sites
         self._seen = np.zeros(size, dtype=int)
         self._daily = {name: member_array(size, period.days, scratch) for name in names}
         self._yearly = {name: np.zeros((size, len(period.years))) for name in names}
@@ -174,7 +206,7 @@ class _Together:
         """The mean over all sites of every member that is whole at all of them."""
         whole = np.flatnonzero(self._seen == self._sites)
         return Collected(
-            Place(ALL_SITES, f"mean of {self._sites} sites", np.nan, np.nan),
+            together(self._sites),
             tuple((whole + 1).tolist()),
             ("",) * len(whole),
             {name: values[whole] for name, values in self._daily.items()},

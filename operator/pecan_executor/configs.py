@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pecan_executor.files import write_text
-from pecan_executor.sampling import Member
 from pecan_operator.core.pecanxml import Settings, Site
 from pecan_operator.records import RunPlan
 
 SCHEMA = "pecan-run/1"
+ENSEMBLE = "ensemble"
+SENSITIVITY = "sensitivity"
+RUN_TYPES = {ENSEMBLE: "ensemble", SENSITIVITY: "sensitivity analysis"}
+"""PEcAn's name, in BETY's ensembles.runtype and in README.txt, of each run type of pecan-run/1 and the ledger."""
 
 
-def write_run(settings: Settings, ensemble_id: int, site: Site, member: Member, plan: RunPlan) -> None:
+class RunContents(Protocol):
+    """What differs between runs at one site: trait values by PFT and trait, and the file of each input tag."""
+
+    @property
+    def traits(self) -> Mapping[str, Mapping[str, float]]: ...
+
+    @property
+    def inputs(self) -> Mapping[str, str]: ...
+
+
+def write_run(settings: Settings, ensemble_id: int, site: Site, contents: RunContents, plan: RunPlan) -> None:
     """Write the files of a run into its folder; makes run/<id> and out/<id>."""
     rundir = Path(plan.folder)
     rundir.mkdir(parents=True, exist_ok=True)
     Path(plan.outdir).mkdir(parents=True, exist_ok=True)
     write_text(
-        rundir / "config.json", json.dumps(run_config(settings, ensemble_id, site, member, plan), indent=1) + "\n"
+        rundir / "config.json", json.dumps(run_config(settings, ensemble_id, site, contents, plan), indent=1) + "\n"
     )
-    write_text(rundir / "README.txt", _readme(settings, ensemble_id, site, member, plan))
+    write_text(rundir / "README.txt", _readme(settings, ensemble_id, site, contents, plan))
     command = f"exec {shlex.quote(settings.model.binary)} {shlex.quote(plan.folder)}"
     write_text(rundir / "job.sh", f"#!/bin/sh\n{command}\n", executable=True)
 
 
-def run_config(settings: Settings, ensemble_id: int, site: Site, member: Member, plan: RunPlan) -> dict[str, Any]:
+def run_config(
+    settings: Settings, ensemble_id: int, site: Site, contents: RunContents, plan: RunPlan
+) -> dict[str, Any]:
     """config.json of a run: all that the model's adapter is told."""
-    inputs = {tag: {"path": path} for tag, path in member.inputs.items()}
+    inputs = {tag: {"path": path} for tag, path in contents.inputs.items()}
     inputs["met"]["format"] = "cf"
     return {
         "schema": SCHEMA,
@@ -38,14 +54,14 @@ def run_config(settings: Settings, ensemble_id: int, site: Site, member: Member,
         "run_id": plan.run_id,
         "ensemble_id": str(ensemble_id),
         "run_type": plan.run_type,
-        "member": member.number,
+        **({"member": plan.member} if plan.member else {}),
         "model": {"type": settings.model.type, "revision": settings.model.revision},
         "site": {"id": site.id, "name": site.name, "lat": site.lat, "lon": site.lon},
         "start_date": settings.start_date.isoformat(),
         "end_date": settings.end_date.isoformat(),
         "inputs": inputs,
         "pfts": [
-            {"name": pft.name, "traits": member.traits[pft.name], "constants": dict(pft.constants)}
+            {"name": pft.name, "traits": contents.traits[pft.name], "constants": dict(pft.constants)}
             for pft in settings.pfts
         ],
         "rundir": plan.folder,
@@ -54,19 +70,20 @@ def run_config(settings: Settings, ensemble_id: int, site: Site, member: Member,
     }
 
 
-def _readme(settings: Settings, ensemble_id: int, site: Site, member: Member, plan: RunPlan) -> str:
+def _readme(settings: Settings, ensemble_id: int, site: Site, contents: RunContents, plan: RunPlan) -> str:
     lines = {
-        "runtype": "ensemble",
+        "runtype": RUN_TYPES[plan.run_type],
         "workflow id": settings.workflow_id,
         "ensemble id": ensemble_id,
-        "run": f"{member.number}/{settings.ensemble.size}",
+        **_readme_of_sensitivity(plan),
+        **({"run": f"{plan.member}/{settings.ensemble.size}"} if settings.ensemble and plan.member else {}),
         "run id": plan.run_id,
-        "pft names": " ".join(pft.name for pft in settings.pfts),
+        **({"pft names": " ".join(pft.name for pft in settings.pfts)} if plan.member else {}),
         "model": settings.model.type,
         "model id": settings.model.id,
         "site": site.name,
         "site  id": site.id,
-        "met data": member.inputs["met"],
+        "met data": contents.inputs["met"],
         "start date": settings.start_date,
         "end date": settings.end_date,
         "hostname": settings.hostname,
@@ -74,3 +91,11 @@ def _readme(settings: Settings, ensemble_id: int, site: Site, member: Member, pl
         "outdir": plan.outdir,
     }
     return "".join(f"{key:<12}: {value}\n" for key, value in lines.items())
+
+
+def _readme_of_sensitivity(plan: RunPlan) -> dict[str, str | None]:
+    if plan.run_type != SENSITIVITY:
+        return {}
+    if plan.trait is None:
+        return {"pft name": "ALL PFT", "quantile": "MEDIAN", "trait": "ALL TRAIT"}
+    return {"pft name": plan.pft, "quantile": plan.quantile, "trait": plan.trait}

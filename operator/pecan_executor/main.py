@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pecan_operator.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
     from pecan_operator.clients.database import Database
+    from pecan_operator.records import RunPlan
 
 EX_OK, EX_DATAERR, EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 0, 65, 70, 74, 75
 SETTINGS = Path("/etc/pecan/pecan.xml")
@@ -59,6 +61,7 @@ def _folder(call: Call) -> str:
 
 def _prepare(call: Call) -> str:
     from pecan_executor import settings as pecan_settings
+    from pecan_executor.configs import RUN_TYPES
     from pecan_executor.folder import check_settings
     from pecan_executor.prepare import prepare
     from pecan_operator.clients.bety import Bety
@@ -67,7 +70,9 @@ def _prepare(call: Call) -> str:
     check_settings(settings, call.folder, call.workflow_id)
     with _database() as database:
         plans = prepare(settings, call.folder, Bety(database))
-    return f"{len(plans)} runs are prepared: {settings.ensemble.size} members at {len(settings.sites)} site(s)"
+    kinds = Counter(RUN_TYPES[plan.run_type] for plan in plans)
+    parts = " and ".join(f"{runs} of the {kind}" for kind, runs in kinds.items())
+    return f"{len(plans)} runs are prepared at {len(settings.sites)} site(s): {parts}"
 
 
 def _register(call: Call) -> str:
@@ -92,23 +97,28 @@ def _analyse(call: Call) -> str:
 
     results, left_out = analyse(pecan_settings.read(call.folder.settings), call.folder)
     lines = [
-        f"left out: run {item.plan.run_id} (member {item.plan.member}, site {item.plan.site_id}): {item.reason}"
+        f"left out: run {item.plan.run_id} ({_what(item.plan)}, site {item.plan.site_id}): {item.reason}"
         for item in left_out
     ]
     if len(lines) > _MOST_NAMED:
         lines[_MOST_NAMED:] = [
-            f"... and {len(lines) - _MOST_NAMED} more, see ensemble.members.{results['ensembleId']}.csv"
+            f"... and {len(lines) - _MOST_NAMED} more, see ensemble.members.*.csv and sensitivity.output.*.csv"
         ]
     return "\n".join([*lines, f"{results['used']} of {results['runs']} runs are analysed"])
 
 
+def _what(plan: RunPlan) -> str:
+    if plan.member:
+        return f"member {plan.member}"
+    return f"{plan.pft} {plan.trait} at {plan.quantile} %" if plan.trait else "median run"
+
+
 def _report(call: Call) -> str:
-    from pecan_executor.report import report, table
+    from pecan_executor.report import report, summary
     from pecan_operator.clients.ledger import Ledger
 
     with _database() as database:
-        results = report(call.workflow_id, call.folder, Ledger(database))
-    return table(results["yearly"])
+        return summary(report(call.workflow_id, call.folder, Ledger(database)))
 
 
 def _cleanup(call: Call) -> str:
@@ -119,9 +129,9 @@ def _cleanup(call: Call) -> str:
 
 
 def _table(call: Call) -> str:
-    from pecan_executor.report import read_yearly, table
+    from pecan_executor.report import tables
 
-    return table(read_yearly(call.folder.path))
+    return tables(call.folder.path)
 
 
 STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
@@ -129,10 +139,10 @@ STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
     "prepare": ("write the run folders and register sites, ensemble and runs in BETY", _prepare),
     "register": ("put the run list into the ledger", _register),
     "resume": ("write the runs' states for the analysis and set output of failed runs aside", _resume),
-    "analyse": ("verify outputs; write ensemble statistics and figures", _analyse),
+    "analyse": ("verify outputs; write statistics, sensitivities and figures", _analyse),
     "report": ("put the headline numbers into the ledger", _report),
     "cleanup": ("remove the folder of a workflow that is gone", _cleanup),
-    "table": ("print the yearly statistics of an analysed folder", _table),
+    "table": ("print the yearly statistics and the sensitivities of an analysed folder", _table),
 }
 
 

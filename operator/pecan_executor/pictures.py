@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -23,23 +24,16 @@ MOST_PAGES = 200
 _PNG_DPI = 160
 
 
-class Pictures:
-    """Draws place by place; the PNG shows the last: all sites together, or the only one."""
+class Pages:
+    """A PDF of figures and a PNG of the last; the files appear when the block ends, and not after an error or without a
+    figure."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._bins = bins_of(subject.period)
-        self._pages = 0
+    def __init__(self, pdf: Path, png: Path) -> None:
+        self._paths = pdf, png
         self._last: Figure | None = None
         self._stack = ExitStack()
 
-    def __enter__(self) -> Pictures:
-        with ExitStack() as stack:
-            self._png = stack.enter_context(replacing(self._subject.path("analysis", ".png")))
-            self._pdf = stack.enter_context(
-                PdfPages(stack.enter_context(replacing(self._subject.path("analysis", ".pdf"))))
-            )
-            self._stack = stack.pop_all()
+    def __enter__(self) -> Pages:
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -47,14 +41,40 @@ class Pictures:
             self._last.savefig(self._png, dpi=_PNG_DPI)
         self._stack.__exit__(*error)
 
+    def add(self, figure: Figure) -> None:
+        """A further page."""
+        if self._last is None:
+            with ExitStack() as stack:
+                pdf, self._png = (stack.enter_context(replacing(path)) for path in self._paths)
+                self._pdf = stack.enter_context(PdfPages(pdf))
+                self._stack = stack.pop_all()
+        self._last = figure
+        # TrueType keeps text as text, which journals ask for
+        with mpl.rc_context({"pdf.fonttype": 42}):
+            self._pdf.savefig(figure)
+
+
+class Pictures:
+    """Draws place by place; the PNG shows the last: all sites together, or the only one."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._bins = bins_of(subject.period)
+        self._drawn = 0
+        self._pages = Pages(subject.path("analysis", ".pdf"), subject.path("analysis", ".png"))
+
+    def __enter__(self) -> Pictures:
+        self._pages.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._pages.__exit__(*error)
+
     def draw(self, result: PlaceResult, daily: NDArray[np.float32]) -> None:
         """Draw one place from the members' daily values."""
-        if self._pages == MOST_PAGES and result.place.id != ALL_SITES:
+        if self._drawn == MOST_PAGES and result.place.id != ALL_SITES:
             return
         bins = self._bins
         drawn = summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
-        self._last = ensemble_figure(self._subject, result, drawn, bins)
-        # TrueType keeps text as text, which journals ask for
-        with mpl.rc_context({"pdf.fonttype": 42}):
-            self._pdf.savefig(self._last)
-        self._pages += 1
+        self._pages.add(ensemble_figure(self._subject, result, drawn, bins))
+        self._drawn += 1

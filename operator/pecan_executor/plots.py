@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -22,14 +22,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from pecan_executor.collect import Place
 from pecan_executor.ensemble import Period, Statistics
 from pecan_executor.writers import PlaceResult, Subject
 
-_ORANGE, _GREY = "#D55E00", "#4D4D4D"
+ORANGE, GREY = "#D55E00", "#4D4D4D"
 # The blue #0072B2 mixed with white, not transparent: where bands overlap the colour must still be that of the legend.
-_LIGHT_BLUE, _MIDDLE_BLUE = "#C7E0EF", "#6AAED4"
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_STYLE: dict[Any, Any] = {
+LIGHT_BLUE, MIDDLE_BLUE = "#C7E0EF", "#6AAED4"
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -37,7 +38,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
-_CAVEAT_WIDTH = 170
+_NOTE_WIDTH = 170
 
 
 @dataclass(frozen=True)
@@ -73,28 +74,34 @@ def binned(daily: NDArray[np.floating], bins: Bins, columns: slice) -> NDArray[n
 
 def ensemble_figure(subject: Subject, result: PlaceResult, drawn: Statistics, bins: Bins) -> Figure:
     """The figure; `drawn` are the statistics of the binned series in standard units."""
-    variable = subject.variable
-    notes = [line for caveat in subject.caveats for line in textwrap.wrap(caveat, _CAVEAT_WIDTH)]
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(10, 4.3 + 0.16 * len(notes)), layout="constrained")
-        if notes:
-            # constrained layout keeps clear of a supxlabel, so the notes never run into the axes
-            figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=7.5, color=_GREY, style="italic")
-        place = result.place
-        where = (
-            place.name
-            if np.isnan(place.lat)
-            else f"{place.name} ({_degrees(place.lat, 'NS')}, {_degrees(place.lon, 'EW')})"
-        )
-        figure.suptitle(
-            f"{variable.long_name} ({variable.name}), {where}", x=0.01, ha="left", fontsize=11, weight="bold"
-        )
+    with mpl.rc_context(STYLE):
+        figure = titled_figure(subject, result.place, 4.3)
         left, right = figure.subplots(1, 2, width_ratios=(2.6, 1))
         _draw_series(left, subject, drawn, bins)
         left.set_title(
-            f"{subject.model}: {drawn.n} of {subject.planned} ensemble members, {bins.name} means", color=_GREY
+            f"{subject.model}: {drawn.n} of {subject.planned} ensemble members, {bins.name} means", color=GREY
         )
         _draw_histogram(right, subject, result)
+    return figure
+
+
+def titled_figure(
+    subject: Subject, place: Place, height: float, *, pft: str | None = None, notes: Sequence[str] = ()
+) -> Figure:
+    """An empty figure, `height` inches without its notes: what is shown and where above, notes and caveats below."""
+    variable = subject.variable
+    lines = [line for note in (*notes, *subject.caveats) for line in textwrap.wrap(note, _NOTE_WIDTH)]
+    figure = Figure(figsize=(10, height + 0.16 * len(lines)), layout="constrained")
+    if lines:
+        # constrained layout keeps clear of a supxlabel, so the notes never run into the axes
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color=GREY, style="italic")
+    where = (
+        place.name
+        if np.isnan(place.lat)
+        else f"{place.name} ({_degrees(place.lat, 'NS')}, {_degrees(place.lon, 'EW')})"
+    )
+    title = f"{variable.long_name} ({variable.name}), {where}" + (f", {pft}" if pft else "")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
     return figure
 
 
@@ -102,16 +109,16 @@ def _draw_series(axes: Axes, subject: Subject, drawn: Statistics, bins: Bins) ->
     variable, shown = subject.variable, subject.shown
     low, lower, middle, upper, high = drawn.quantiles * shown.factor
     if drawn.n > 1:
-        axes.fill_between(bins.middles, low, high, color=_LIGHT_BLUE, linewidth=0, label="95 % of members")
-        axes.fill_between(bins.middles, lower, upper, color=_MIDDLE_BLUE, linewidth=0, label="50 % of members")
+        axes.fill_between(bins.middles, low, high, color=LIGHT_BLUE, linewidth=0, label="95 % of members")
+        axes.fill_between(bins.middles, lower, upper, color=MIDDLE_BLUE, linewidth=0, label="50 % of members")
     axes.plot(bins.middles, middle, color="black", linewidth=1.1, label="median" if drawn.n > 1 else "the one member")
     if low.min() < 0 < high.max():
-        axes.axhline(0, color=_GREY, linewidth=0.7)
+        axes.axhline(0, color=GREY, linewidth=0.7)
     locator: Any = AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
     axes.set_xlim(bins.first, bins.end)
-    axes.set_ylabel(f"{variable.name} ({_pretty(shown.daily_units)})" + _direction(variable.name))
+    axes.set_ylabel(f"{variable.name} ({pretty(shown.daily_units)})" + direction(variable.name))
     # headroom for the legend, so that it covers no data
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.14 * (top - bottom))
@@ -121,25 +128,23 @@ def _draw_series(axes: Axes, subject: Subject, drawn: Statistics, bins: Bins) ->
 def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
     variable, shown, period = subject.variable, subject.shown, subject.period
     values = result.yearly.mean(axis=1)
-    counts, _, _ = axes.hist(
-        values, bins=_histogram_edges(values), color=_MIDDLE_BLUE, edgecolor="white", linewidth=0.6
-    )
+    counts, _, _ = axes.hist(values, bins=_histogram_edges(values), color=MIDDLE_BLUE, edgecolor="white", linewidth=0.6)
     top = float(np.max(counts)) * 1.05
     low, middle, high = np.quantile(values, (0.025, 0.5, 0.975))
     shortly = _rounding(high - low)
     axes.vlines(middle, 0, top, color="black", linewidth=1.1, label=f"median {shortly(middle)}")
     if len(values) > 1:
         label = f"95 %: {shortly(low)} to {shortly(high)}"
-        axes.vlines([low, high], 0, top, color=_ORANGE, linewidth=1.1, linestyle="--", label=label)
+        axes.vlines([low, high], 0, top, color=ORANGE, linewidth=1.1, linestyle="--", label=label)
     if values.min() < 0 < values.max():
-        axes.vlines(0, 0, top, color=_GREY, linewidth=0.7)
+        axes.vlines(0, 0, top, color=GREY, linewidth=0.7)
     first, last = period.years[0], period.years[-1]
     years = f"{first}" if first == last else f"average of {first}–{last}"
-    axes.set_xlabel(f"{variable.name} ({_pretty(shown.yearly_units)})")
+    axes.set_xlabel(f"{variable.name} ({pretty(shown.yearly_units)})")
     axes.set_ylabel("members")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_title(f"Yearly {'sum' if shown.summed else 'mean'}, {years}", color=_GREY)
+    axes.set_title(f"Yearly {'sum' if shown.summed else 'mean'}, {years}", color=GREY)
     # headroom for the legend, so that it covers no data
     axes.set_ylim(0, top * 1.25)
     axes.legend(loc="upper center", handlelength=1.4)
@@ -158,13 +163,15 @@ def _rounding(spread: float) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}".replace("-", "−")
 
 
-def _pretty(units: str) -> str:
-    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match.group().translate(_SUPERSCRIPT), units)
+def pretty(units: str) -> str:
+    """Units with raised exponents."""
+    return re.sub(r"(?<=[A-Za-z])-?\d+", lambda match: match.group().translate(SUPERSCRIPT), units)
 
 
 def _degrees(value: float, letters: str) -> str:
     return f"{abs(value):.2f}° {letters[value < 0]}"
 
 
-def _direction(name: str) -> str:
+def direction(name: str) -> str:
+    """What to add to the axis of a variable whose sign needs an explanation."""
     return "\n> 0: to the atmosphere" if name == "NEE" else ""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from pecan_executor.configs import write_run
+from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents, write_run
+from pecan_executor.design import Point, design_of, design_table
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
@@ -15,8 +17,6 @@ from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
-
-RUN_TYPE = "ensemble"
 
 
 class BetyRows(Protocol):
@@ -32,52 +32,101 @@ class BetyRows(Protocol):
 def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[RunPlan]:
     """Write the folders of all runs and the plan, and register sites, ensemble and runs in BETY.
 
-    Runs are ordered by member, then by site, so that a workflow that ends early has whole members. The plan is written
-    last: where it is, everything is. Killed at any line and repeated, it gives the same run ids and files.
+    Those of a sensitivity analysis come first, as in PEcAn. Runs are ordered by member, then by site, so that a workflow
+    that ends early has whole members. The plan is written last: where it is, everything is. Killed at any line and
+    repeated, it gives the same run ids and files.
 
     Raises:
-        UserError: an input file on the data volume is missing, a file of traits is wrong, or a distribution gives no
-            finite values.
+        UserError: an input file on the data volume is missing, a file of traits is wrong, a distribution gives no finite
+            values, or there are more runs than a workflow may have.
         Unavailable: the database does not answer.
     """
     for tag, choice in settings.inputs.items():
         _check_input(tag, choice, settings, folder.data)
     traits = read_traits(settings)
     check_samples(settings, traits)
-    members = draw_members(settings, traits)
+    analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
+    design = design_of(settings, analysis, traits) if analysis else None
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
-    ensemble_id = bety.ensemble(workflow_id=settings.workflow_id, runtype=RUN_TYPE)
-    start, end = settings.start_date.isoformat(), settings.end_date.isoformat()
-    cells = [(member, index) for member in members for index in range(len(settings.sites))]
-    rows = [(site_ids[index], start, end, _parameter_list(settings, member, index), "") for member, index in cells]
-    run_ids = bety.runs(ensemble_id, settings.model.id, rows)
-    make_directory(folder.run)
-    make_directory(folder.out)
-    expect = [f"{year}.nc" for year in range(settings.start_date.year, settings.end_date.year + 1)]
-    plans = []
-    for (member, index), run_id in zip(cells, run_ids, strict=True):
-        site = settings.sites[index]
-        plan = RunPlan(
-            run_id=str(run_id),
-            folder=str(folder.run / str(run_id)),
-            outdir=str(folder.out / str(run_id)),
-            expect=expect,
-            run_type=RUN_TYPE,
-            site_id=site.id,
-            site_name=site.name,
-            member=member.number,
-            bety_run_id=run_id,
-        )
-        write_run(settings, ensemble_id, site, member, plan)
-        plans.append(plan)
-    _write_samples(folder.path / f"ensemble.samples.{ensemble_id}.csv", settings, members)
+    plans: list[RunPlan] = []
+    if design:
+        batch = _Batch(settings, folder, bety, site_ids, SENSITIVITY)
+        plans += batch.write([_varied(settings, point) for point in design.points()])
+        write_text(folder.path / f"sensitivity.samples.{batch.ensemble_id}.csv", design_table(design))
+    if settings.ensemble:
+        batch = _Batch(settings, folder, bety, site_ids, ENSEMBLE)
+        plans += batch.write([_drawn(member) for member in members])
+        _write_samples(folder.path / f"ensemble.samples.{batch.ensemble_id}.csv", settings, members)
     write_text(folder.run_list, "".join(f"{plan.run_id}\n" for plan in plans))
     write_plan(folder.plan, plans)
     return plans
 
 
-def _parameter_list(settings: Settings, member: Member, index: int) -> str:
-    text = f"ensemble={member.number}"
+@dataclass(frozen=True)
+class _Variant:
+    """A run at every site: BETY's parameter_list, what is in it, and what the plan says of it."""
+
+    parameter_list: str
+    contents: RunContents
+    labels: dict[str, Any]
+
+
+def _drawn(member: Member) -> _Variant:
+    return _Variant(f"ensemble={member.number}", member, {"member": member.number})
+
+
+def _varied(settings: Settings, point: Point) -> _Variant:
+    if point.trait is None:
+        text = f"quantile=MEDIAN,trait=all,pft={','.join(pft.name for pft in settings.pfts)}"
+    else:
+        text = f"quantile={point.quantile},trait={point.trait},pft={point.pft}"
+    return _Variant(text, point, {"pft": point.pft, "trait": point.trait, "quantile": point.quantile})
+
+
+class _Batch:
+    """The runs of one of BETY's ensembles: those of the ensemble, or those of the sensitivity analysis."""
+
+    def __init__(
+        self, settings: Settings, folder: WorkflowFolder, bety: BetyRows, site_ids: Sequence[int], run_type: str
+    ) -> None:
+        self._settings, self._folder, self._bety = settings, folder, bety
+        self._site_ids, self._run_type = site_ids, run_type
+        self.ensemble_id = bety.ensemble(workflow_id=settings.workflow_id, runtype=RUN_TYPES[run_type])
+
+    def write(self, variants: Sequence[_Variant]) -> list[RunPlan]:
+        """Register all variants at all sites and write their folders."""
+        settings, folder = self._settings, self._folder
+        start, end = settings.start_date.isoformat(), settings.end_date.isoformat()
+        cells = [(variant, index) for variant in variants for index in range(len(settings.sites))]
+        rows = [
+            (self._site_ids[index], start, end, _parameter_list(settings, variant, index), "")
+            for variant, index in cells
+        ]
+        run_ids = self._bety.runs(self.ensemble_id, settings.model.id, rows)
+        make_directory(folder.run)
+        make_directory(folder.out)
+        expect = [f"{year}.nc" for year in range(settings.start_date.year, settings.end_date.year + 1)]
+        plans = []
+        for (variant, index), run_id in zip(cells, run_ids, strict=True):
+            site = settings.sites[index]
+            plan = RunPlan(
+                run_id=str(run_id),
+                folder=str(folder.run / str(run_id)),
+                outdir=str(folder.out / str(run_id)),
+                expect=expect,
+                run_type=self._run_type,
+                site_id=site.id,
+                site_name=site.name,
+                bety_run_id=run_id,
+                **variant.labels,
+            )
+            write_run(settings, self.ensemble_id, site, variant.contents, plan)
+            plans.append(plan)
+        return plans
+
+
+def _parameter_list(settings: Settings, variant: _Variant, index: int) -> str:
+    text = variant.parameter_list
     # two sites of one name and place share BETY's row, and BETY wants its runs distinct
     return text if len(settings.sites) == 1 else f"{text},site={settings.sites[index].id}"
 

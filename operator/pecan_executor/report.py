@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pecan_executor.writers import PlaceResult, Subject
 
 MOST_BYTES = 4096
+SENSITIVITY_COLUMNS = ("cv", "elasticity", "partial_variance")
 COLUMNS = ("mean", "sd", "q2.5", "q50", "q97.5")
 
 
@@ -35,15 +36,16 @@ def report(workflow_id: int, folder: WorkflowFolder, ledger: ResultLedger) -> di
 
 
 def headline(
-    ensemble_id: str, planned: int, left_out: int, rows: Sequence[Mapping[str, Any]], caveats: Iterable[str]
+    parts: Mapping[str, Any], planned: int, left_out: int, rows: Sequence[Mapping[str, Any]], caveats: Iterable[str]
 ) -> dict[str, Any]:
-    """The headline numbers as JSON of less than MOST_BYTES.
+    """The headline numbers as JSON of less than MOST_BYTES. `parts` are the ensemble's id and counts of the sensitivity
+    analysis; runs are those of both.
 
     Rows of all sites together come first; `omitted` says how many rows did not fit."""
     from pecan_executor.collect import ALL_SITES
 
     results: dict[str, Any] = {
-        "ensembleId": ensemble_id,
+        **parts,
         "runs": planned,
         "used": planned - left_out,
         "caveats": [caveat[:200] for caveat in caveats][:3],
@@ -82,10 +84,32 @@ def yearly_rows(subject: Subject, result: PlaceResult) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of yearly statistics as a table for people."""
-    header = ("site", "variable", "year", "n", *COLUMNS, "units")
-    cells = [header, *(tuple(_cell(row[column]) for column in header) for row in rows)]
+    return _aligned(("site", "variable", "year", "n", *COLUMNS, "units"), rows, left=(0, 1, 9))
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """Headline numbers for people."""
+    text = table(results["yearly"]) if results["yearly"] else ""
+    if analysis := results.get("sensitivityAnalysis"):
+        traits = analysis["traits"]
+        text += f"{traits - analysis['traitsLeftOut']} of {traits} traits of the sensitivity analysis are analysed\n"
+    return text
+
+
+def tables(folder: Path) -> str:
+    """The results of an analysed folder as tables for people; raises UserError when it has none."""
+    yearly, sensitivities = read_yearly(folder), sensitivity_table(folder)
+    if not yearly and not sensitivities:
+        raise UserError(
+            "ResultsMissing",
+            f"{folder} has no ensemble.analysis.*.csv nor sensitivity.results.*.csv: has the workflow been analysed?",
+        )
+    return "\n".join(part for part in (table(yearly) if yearly else "", sensitivities) if part)
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Mapping[str, Any]], left: Sequence[int]) -> str:
+    cells = [tuple(header), *(tuple(_cell(row[column]) for column in header) for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
-    left = {0, 1, len(header) - 1}
     lines = (
         "  ".join(
             cell.ljust(width) if at in left else cell.rjust(width)
@@ -96,23 +120,42 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def read_yearly(folder: Path) -> list[dict[str, Any]]:
-    """Rows of the yearly statistics in a folder's ensemble.analysis CSV files; sums where there are sums.
+def sensitivity_table(folder: Path) -> str:
+    """The sensitivity.results CSV files of a folder as a table for people, the largest shares of the variance first; empty
+    when it has none. Traits that were left out stand last."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("sensitivity.results.*.csv")):
+        variable = _variable_of(path)
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                numbers = {column: float(row[column]) if row[column] else None for column in SENSITIVITY_COLUMNS}
+                rows.append({"site": row["site_id"], "variable": variable, **row, **numbers})
+    if not rows:
+        return ""
+    places = {
+        key: at for at, key in enumerate(dict.fromkeys((row["site"], row["variable"], row["pft"]) for row in rows))
+    }
+    rows.sort(key=lambda row: (places[row["site"], row["variable"], row["pft"]], -(row["partial_variance"] or 0)))
+    return _aligned(("site", "variable", "pft", "trait", "runs", *SENSITIVITY_COLUMNS), rows, left=(0, 1, 2, 3))
 
-    Raises UserError when the folder has none.
-    """
+
+def _variable_of(path: Path) -> str:
+    """The variable in the name of a result file; it may have dots itself."""
+    return path.name.removesuffix(".csv").split(".", 3)[3].rsplit(".", 2)[0]
+
+
+def read_yearly(folder: Path) -> list[dict[str, Any]]:
+    """Rows of the yearly statistics in a folder's ensemble.analysis CSV files; sums where there are sums."""
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob("ensemble.analysis.*.csv")):
         with path.open(newline="") as file:
             found = list(csv.DictReader(file))
         summed = any(row["quantity"] == "sum" for row in found)
-        variable = path.name.removesuffix(".csv").split(".", 3)[3].rsplit(".", 2)[0]
+        variable = _variable_of(path)
         for row in found:
             if (row["quantity"] == "sum") == summed:
                 numbers = {column: _number(float(row[column])) for column in COLUMNS}
                 rows.append({"site": row["site_id"], "variable": variable, **row, **numbers})
-    if not rows:
-        raise UserError("ResultsMissing", f"{folder} has no ensemble.analysis.*.csv: has the workflow been analysed?")
     return rows
 
 

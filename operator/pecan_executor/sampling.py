@@ -31,7 +31,8 @@ class Member:
 
 def seed_of(settings: Settings) -> int:
     """The seed the draws depend on; the workflow id where pecan.xml was written by hand and has none."""
-    return settings.workflow_id if settings.ensemble.seed is None else settings.ensemble.seed
+    part = settings.ensemble or settings.sensitivity_analysis
+    return settings.workflow_id if part is None or part.seed is None else part.seed
 
 
 def draw_members(settings: Settings, traits: Traits | None = None) -> list[Member]:
@@ -40,6 +41,8 @@ def draw_members(settings: Settings, traits: Traits | None = None) -> list[Membe
     `traits` is what read_traits gives; left out, the files of the settings are read for it.
     Raises UserError when a file is wrong, or a distribution gives a value that is not finite.
     """
+    if settings.ensemble is None:
+        return []
     traits = read_traits(settings) if traits is None else traits
     size, seed = settings.ensemble.size, seed_of(settings)
     with np.errstate(over="ignore"):
@@ -64,7 +67,7 @@ def draw_members(settings: Settings, traits: Traits | None = None) -> list[Membe
 
 def check_samples(settings: Settings, traits: Traits) -> None:
     """Raises UserError when there are more members than samples that belong together: some would be there twice."""
-    size = settings.ensemble.size
+    size = settings.ensemble.size if settings.ensemble else 0
     for pft, each in traits.items():
         for given in each.values():
             if isinstance(given, Samples) and given.joint is not None and len(given.values) < size > 1:

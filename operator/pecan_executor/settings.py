@@ -17,10 +17,23 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from pecan_executor import distributions
-from pecan_operator.core.pecanxml import SAMPLING_METHODS, Ensemble, Input, Model, Pft, Prior, Settings, Site
+from pecan_operator.core.pecanxml import (
+    DEFAULT_SIGMA,
+    LEAST_QUANTILE,
+    MOST_SIGMA,
+    SAMPLING_METHODS,
+    Ensemble,
+    Input,
+    Model,
+    Pft,
+    Prior,
+    SensitivityAnalysis,
+    Settings,
+    Site,
+)
 from pecan_operator.errors import UserError
 
-_NOT_SUPPORTED = ("meta.analysis", "sensitivity.analysis", "assim.batch", "state.data.assimilation")
+_NOT_SUPPORTED = ("meta.analysis", "assim.batch", "state.data.assimilation")
 _INPUT_METHODS = ("sampling", "looping")
 
 
@@ -48,7 +61,9 @@ def parse(text: str | bytes) -> Settings:
             _refuse(f"{name} is not supported by the light framework: remove the node")
     run = root.one("run")
     runs = [node for node in run.children() if node.tag.startswith("settings.")] or [run]
-    ensemble = root.one("ensemble")
+    ensemble, sensitivity = root.find("ensemble"), root.find("sensitivity.analysis")
+    if ensemble is None and sensitivity is None:
+        _refuse(f"{root.place} has neither ensemble nor sensitivity.analysis: there is nothing to run")
     model = root.one("model")
     start, end = _same_dates(runs)
     delete_raw = model.find("delete.raw")
@@ -68,9 +83,12 @@ def parse(text: str | bytes) -> Settings:
         end_date=end,
         inputs=_inputs(runs, ensemble),
         pfts=_pfts(root.one("pfts")),
-        ensemble=_ensemble(ensemble, start.year, end.year),
-        stop_on_error=_stop_on_error(runs, ensemble),
+        ensemble=_ensemble(ensemble, sensitivity, start.year, end.year) if ensemble else None,
+        stop_on_error=_stop_on_error(runs, ensemble, sensitivity),
         delete_raw=delete_raw.flag() if delete_raw else False,
+        sensitivity_analysis=_sensitivity_analysis(sensitivity, ensemble, start.year, end.year)
+        if sensitivity
+        else None,
     )
 
 
@@ -183,8 +201,8 @@ def _sites(runs: list[_Node]) -> tuple[Site, ...]:
     return tuple(sites.values())
 
 
-def _inputs(runs: list[_Node], ensemble: _Node) -> dict[str, Input]:
-    space = ensemble.find("samplingspace")
+def _inputs(runs: list[_Node], ensemble: _Node | None) -> dict[str, Input]:
+    space = ensemble.find("samplingspace") if ensemble else None
     found: list[dict[str, Input]] = []
     for node in runs:
         inputs: dict[str, Input] = {}
@@ -275,13 +293,56 @@ def _priors(pft: _Node) -> dict[str, Prior]:
     return priors
 
 
-def _ensemble(node: _Node, first_year: int, last_year: int) -> Ensemble:
-    variables = tuple(dict.fromkeys(variable.text() for variable in node.all("variable")))
-    if not variables:
-        _refuse(f"{node.place}/variable is missing: name at least one output variable, for instance GPP")
+def _ensemble(node: _Node, other: _Node | None, first_year: int, last_year: int) -> Ensemble:
     space = node.find("samplingspace")
     parameters = space.find("parameters") if space else None
     seed = node.find("seed")
+    start_year, end_year = _years(node, first_year, last_year)
+    return Ensemble(
+        size=node.one("size").whole(minimum=1),
+        variables=_variables(node, other),
+        start_year=start_year,
+        end_year=end_year,
+        sampling_method=parameters.one("method").choice(SAMPLING_METHODS) if parameters else "uniform",
+        seed=seed.whole(minimum=0) if seed else None,
+    )
+
+
+def _sensitivity_analysis(node: _Node, other: _Node | None, first_year: int, last_year: int) -> SensitivityAnalysis:
+    perpft = node.find("perpft")
+    if perpft and perpft.flag():
+        _refuse(f"{perpft.place} TRUE is not supported by the light framework: remove the node")
+    quantiles = node.find("quantiles")
+    sigma = tuple(one.number(limit=MOST_SIGMA) for one in quantiles.all("sigma")) if quantiles else ()
+    quantile = tuple(one.number() for one in quantiles.all("quantile")) if quantiles else ()
+    for value in quantile:
+        if not LEAST_QUANTILE <= value <= 1 - LEAST_QUANTILE:
+            _refuse(
+                f"{node.place}/quantiles/quantile must be a probability from {LEAST_QUANTILE:.5f} to "
+                f"{1 - LEAST_QUANTILE:.5f}, not {value:g}"
+            )
+    start_year, end_year = _years(node, first_year, last_year)
+    seed = node.find("seed")
+    return SensitivityAnalysis(
+        variables=_variables(node, other),
+        sigma=sigma if sigma or quantile else DEFAULT_SIGMA,
+        quantile=quantile,
+        start_year=start_year,
+        end_year=end_year,
+        seed=seed.whole(minimum=0) if seed else None,
+    )
+
+
+def _variables(node: _Node, other: _Node | None) -> tuple[str, ...]:
+    """As in PEcAn, ensemble and sensitivity analysis take each other's variables where they have none."""
+    given = node.all("variable") or (other.all("variable") if other else [])
+    variables = tuple(dict.fromkeys(variable.text() for variable in given))
+    if not variables:
+        _refuse(f"{node.place}/variable is missing: name at least one output variable, for instance GPP")
+    return variables
+
+
+def _years(node: _Node, first_year: int, last_year: int) -> tuple[int | None, int | None]:
     years: list[int | None] = []
     for tag in ("start.year", "end.year"):
         year = node.find(tag)
@@ -291,16 +352,11 @@ def _ensemble(node: _Node, first_year: int, last_year: int) -> Ensemble:
     start_year, end_year = years
     if start_year is not None and end_year is not None and end_year < start_year:
         _refuse(f"{node.place}/end.year {end_year} is before start.year {start_year}")
-    return Ensemble(
-        size=node.one("size").whole(minimum=1),
-        variables=variables,
-        start_year=start_year,
-        end_year=end_year,
-        sampling_method=parameters.one("method").choice(SAMPLING_METHODS) if parameters else "uniform",
-        seed=seed.whole(minimum=0) if seed else None,
-    )
+    return start_year, end_year
 
 
-def _stop_on_error(runs: list[_Node], ensemble: _Node) -> bool:
+def _stop_on_error(runs: list[_Node], ensemble: _Node | None, sensitivity: _Node | None) -> bool:
     node = runs[0].find("stop_on_error")
-    return node.flag() if node else ensemble.one("size").whole(minimum=1) == 1
+    if node:
+        return node.flag()
+    return sensitivity is None and ensemble is not None and ensemble.one("size").whole(minimum=1) == 1

@@ -16,11 +16,12 @@ import numpy as np
 from netCDF4 import Dataset
 from numpy.typing import NDArray
 
-from pecan_executor.collect import Place
+from pecan_executor.collect import Part, Place
 from pecan_executor.ensemble import QUANTILES, Period, Statistics
 from pecan_executor.files import replacing
 from pecan_executor.outputs import Variable
-from pecan_executor.units import Presentation
+from pecan_executor.units import Presentation, presentation
+from pecan_operator.core.pecanxml import Settings
 
 STATISTIC_COLUMNS = ("n", "mean", "sd", *(f"q{100 * q:g}" for q in QUANTILES))
 
@@ -39,10 +40,25 @@ class Subject:
     planned: int
     caveats: tuple[str, ...]
 
-    def path(self, kind: str, suffix: str) -> Path:
+    def path(self, kind: str, suffix: str, family: str = "ensemble") -> Path:
         """A result file with PEcAn's stem."""
         years = f"{self.period.years[0]}.{self.period.years[-1]}"
-        return self.folder / f"ensemble.{kind}.{self.ensemble_id}.{self.variable.name}.{years}{suffix}"
+        return self.folder / f"{family}.{kind}.{self.ensemble_id}.{self.variable.name}.{years}{suffix}"
+
+
+def subject_of(settings: Settings, folder: Path, part: Part, variable: Variable, planned: int) -> Subject:
+    """What the files of one variable of an ensemble or a sensitivity analysis are about."""
+    return Subject(
+        folder=folder,
+        ensemble_id=part.ensemble_id,
+        variable=variable,
+        shown=presentation(variable.units),
+        period=part.period,
+        model=f"{settings.model.type} {settings.model.revision}",
+        workflow_id=settings.workflow_id,
+        planned=planned,
+        caveats=tuple(part.reader.caveats),
+    )
 
 
 @dataclass(frozen=True)

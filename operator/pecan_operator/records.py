@@ -8,6 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+MOST_RUNS = 100_000
+"""Runs that a workflow may have."""
+
 
 class RunState(StrEnum):
     """State of a run in the ledger; the last three are final."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support import example, wait
 from workflow_support.site import Site
 
 VARIABLES = ("GPP", "LAI", "NEE")
+STEMS = ("sensitivity.analysis", "variance.decomposition")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,48 @@ def test_messages_tell_where_things_are(site: Site, folder: str) -> None:
     assert site.condition("two-sites", "Ready")["message"] == "20 of 20 runs succeeded"
     assert site.condition("two-sites", "Prepared")["message"] == f"20 runs in {folder}/run"
     assert site.condition("two-sites", "Analysed")["message"] == f"the results are in {folder}"
+
+
+@pytest.fixture(scope="module")
+def sensitivity(site: Site, folder: str) -> dict[str, Any]:
+    """The status of the sensitivity analysis, after its end; the model and the weather are there by `folder`."""
+    site.apply(example("workflows/loobos-sensitivity.yaml"))
+    status = site.wait_finished("loobos-sensitivity")
+    assert status["phase"] == "Succeeded", status
+    return status
+
+
+def test_a_sensitivity_analysis_is_counted_in_the_status(sensitivity: dict[str, Any]) -> None:
+    assert (sensitivity["runs"]["total"], sensitivity["progress"]) == (57, "57/57")
+    counts = dict(sensitivity["results"]["sensitivityAnalysis"])
+    assert counts.pop("ensembleId").isdecimal()
+    assert counts == {"runs": 37, "used": 37, "traits": 6, "traitsLeftOut": 0}
+
+
+def test_a_sensitivity_analysis_has_pecans_files(site: Site, sensitivity: dict[str, Any]) -> None:
+    folder, number = sensitivity["folder"], sensitivity["results"]["sensitivityAnalysis"]["ensembleId"]
+    names = set(site.run("pecan-data", "ls", folder, f"{folder}/pft/temperate.coniferous").split())
+    for variable in ("GPP", "NEE"):
+        years = f"{number}.{variable}.1997.1998"
+        pictures = {f"{stem}.{years}.{suffix}" for stem in STEMS for suffix in ("pdf", "png")}
+        assert pictures | {f"sensitivity.results.{years}.csv", f"sensitivity.output.{years}.csv"} <= names
+    assert f"sensitivity.samples.{number}.csv" in names
+    first = site.run("pecan-data", "head", "-n", "1", f"{folder}/run/runs.txt").strip()
+    readme = site.run("pecan-data", "cat", f"{folder}/run/{first}/README.txt")
+    assert "runtype     : sensitivity analysis\n" in readme
+    assert "quantile    : MEDIAN\n" in readme
+
+
+def test_the_shares_of_all_traits_are_in_the_table(site: Site, sensitivity: dict[str, Any]) -> None:
+    text = site.run("pecan-data", "pecan-executor", "table", sensitivity["folder"])
+    rows = [line.split() for line in text.split("\n\n")[1].splitlines()[1:]]
+    assert [row[:3] for row in rows] == [
+        ["NL-Loo", variable, "temperate.coniferous"] for variable in ("GPP", "NEE") for _ in range(6)
+    ]
+    for variable in ("GPP", "NEE"):
+        shares = [float(row[-1]) for row in rows if row[1] == variable]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1, abs=0.01)
 
 
 def test_an_image_of_another_model_is_told(site: Site) -> None:

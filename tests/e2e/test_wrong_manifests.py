@@ -162,7 +162,8 @@ def test_an_empty_platform_gets_every_default(cluster: Cluster) -> None:
 
 
 def test_what_may_change_in_a_workflow_can_be_changed(cluster: Cluster) -> None:
-    base = yaml.safe_load((ROOT / "examples/workflows/loobos-ensemble.yaml").read_text(encoding="utf-8"))
+    ensemble = yaml.safe_load((ROOT / "examples/workflows/loobos-ensemble.yaml").read_text(encoding="utf-8"))
+    analysis = {"quantiles": {"sigma": [-1, 1], "quantile": [0.1]}, "variables": ["GPP"]}
     mutable = {
         "suspend": False,
         "cancel": True,
@@ -173,7 +174,8 @@ def test_what_may_change_in_a_workflow_can_be_changed(cluster: Cluster) -> None:
         "folderPolicy": "Delete",
         "deadlineSeconds": 3600,
     }
-    cluster.update(base, changed(base, {f"spec/{field}": value for field, value in mutable.items()}))
+    for base in (ensemble, changed(ensemble, {"spec/sensitivityAnalysis": analysis})):
+        cluster.update(base, changed(base, {f"spec/{field}": value for field, value in mutable.items()}))
 
 
 def test_scaling_a_model_keeps_that_many_workers_but_never_above_the_maximum(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from pecan_operator.api.base import (
     ApiModel,
     AsSet,
+    Atomic,
     Bound,
     Column,
     Conditions,
@@ -27,8 +28,7 @@ from pecan_operator.api.base import (
     text,
     unchanged,
 )
-
-MOST_RUNS = 100_000
+from pecan_operator.records import MOST_RUNS
 
 _STAYS = "cannot be changed once the workflow exists: make a new PecanWorkflow"
 Fixed = immutable(_STAYS)
@@ -262,6 +262,59 @@ class Ensemble(
     workflow's uid; status.seed has it."""
 
 
+# The API server rounds a bound to a whole number when the value is one, so that 0 would pass.
+Probability = Annotated[
+    float,
+    Field(ge=0, le=1),
+    Extra(
+        rules(rule("self >= 0.00001 && self <= 0.99999", "must be a probability from 0.00001 to 0.99999, such as 0.05"))
+    ),
+]
+
+
+class Quantiles(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "self.sigma.exists(one, one != 0.0) || self.quantile.exists(one, one != 0.5)",
+            "give at least one sigma other than 0 or quantile other than 0.5: a single run shows no sensitivity",
+            path=".sigma",
+            reason="FieldValueRequired",
+        )
+    ),
+):
+    """Where each trait is varied to. The median is always among them."""
+
+    # Lists, not sets: the API server finds a set of numbers changed that were written without a decimal point.
+    sigma: Annotated[tuple[Annotated[float, Field(ge=-4, le=4)], ...], Field(max_length=50), Atomic] = ()
+    """Standard deviations s of a normal distribution, for the quantile of the probability pnorm(s): -1 is 15.866 %."""
+    quantile: Annotated[tuple[Probability, ...], Field(max_length=50), Atomic] = ()
+    """Probabilities, such as 0.05."""
+
+
+class SensitivityAnalysis(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "!has(self.startYear) || !has(self.endYear) || self.startYear <= self.endYear",
+            "startYear must not be after endYear",
+            path=".startYear",
+        )
+    ),
+):
+    """How much each trait alone changes the results. At each site there is a run with all traits at their medians, and
+    for each trait with a distribution one at each other quantile, the other traits at their medians."""
+
+    quantiles: Quantiles = Quantiles(sigma=(-3, -2, -1, 0, 1, 2, 3))
+    """Where each trait is varied to."""
+    variables: Annotated[tuple[VariableName, ...], Field(max_length=50), AsSet] = ()
+    """Output variables to analyse, by PEcAn's standard names; none given, those of the ensemble."""
+    start_year: Year | None = None
+    """First year of the analysis; left out, the first year of the runs."""
+    end_year: Year | None = None
+    """Last year of the analysis; left out, the last year of the runs."""
+
+
 class Retry(ApiModel):
     """What becomes of failing runs."""
 
@@ -269,26 +322,65 @@ class Retry(ApiModel):
     """How often a failing run is tried, the first time included; left out, as the model says."""
 
 
-def _year_inside(field: str) -> Rule:
-    year = f"self.ensemble.{field}"
+def _year_inside(part: str, field: str) -> Rule:
+    year = f"self.{part}.{field}"
     return rule(
-        f"!has({year}) || ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
+        f"!has(self.{part}) || !has({year}) "
+        f"|| ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
         f"{field} must be a year between start and end",
-        path=f".ensemble.{field}",
+        path=f".{part}.{field}",
     )
+
+
+_VARIED = "self.pfts.map(pft, size(pft.traits.filter(trait, !(trait in pft.constants)))).sum()"
+_QUANTILES = " + ".join(
+    f"size(self.sensitivityAnalysis.quantiles.{field}.filter(one, one != {median}))"
+    for field, median in (("sigma", "0.0"), ("quantile", "0.5"))
+)
 
 
 class WorkflowSpec(
     ApiModel,
     json_schema_extra=rules(
         rule("self.start < self.end", "end must be after start", path=".end"),
-        _year_inside("startYear"),
-        _year_inside("endYear"),
         rule(
-            f"self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
+            "has(self.ensemble) || has(self.sensitivityAnalysis)",
+            "give an ensemble, a sensitivityAnalysis or both: without, there is nothing to run",
+            path=".ensemble",
+            reason="FieldValueRequired",
+        ),
+        rule(
+            "has(self.ensemble) || !has(self.sensitivityAnalysis) || size(self.sensitivityAnalysis.variables) > 0",
+            "variables are required where there is no ensemble to take them from",
+            path=".sensitivityAnalysis.variables",
+            reason="FieldValueRequired",
+        ),
+        rule(
+            "!has(self.sensitivityAnalysis)"
+            " || self.pfts.exists(pft, pft.traits.exists(trait, !(trait in pft.constants))"
+            " || has(pft.priors.csv) || has(pft.priors.posteriorFiles) || has(pft.priors.samplesCsv))",
+            "a sensitivity analysis needs a trait with a distribution, in any PFT, that is not among its constants",
+            path=".sensitivityAnalysis",
+        ),
+        *(
+            _year_inside(part, field)
+            for part in ("ensemble", "sensitivityAnalysis")
+            for field in ("startYear", "endYear")
+        ),
+        rule(
+            f"!has(self.ensemble) || self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
             f"a workflow may have {MOST_RUNS} runs: reduce ensemble.size or the number of sites",
             path=".ensemble.size",
         ),
+        rule(
+            "!has(self.sensitivityAnalysis) || size(self.sites) * ((has(self.ensemble) ? self.ensemble.size : 0)"
+            f" + 1 + {_VARIED} * ({_QUANTILES})) <= {MOST_RUNS}",
+            f"a workflow may have {MOST_RUNS} runs, and there are more with those of the sensitivity analysis, which has"
+            " at each site one for each trait and quantile: reduce quantiles, traits, ensemble.size or sites",
+            path=".sensitivityAnalysis.quantiles",
+        ),
+        unchanged("ensemble", _STAYS),
+        unchanged("sensitivityAnalysis", _STAYS),
         unchanged("stopOnError", _STAYS),
     ),
 ):
@@ -330,8 +422,10 @@ class WorkflowSpec(
     """Input files by PEcAn's input tag; met is required."""
     pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed]
     """Plant functional types with the uncertainty of their traits."""
-    ensemble: Annotated[Ensemble, Fixed]
-    """The members and what is computed of them."""
+    ensemble: Ensemble | None = None
+    """The members and what is computed of them. Left out, there is only the sensitivity analysis."""
+    sensitivity_analysis: SensitivityAnalysis | None = None
+    """What a change of each trait does, and each trait's share in the variance of the results. Left out, neither."""
     stop_on_error: bool | None = None
     """Whether one given-up run makes the workflow fail. Left out, PEcAn's rule: yes for a single run, else no."""
     delete_raw: Annotated[bool, Fixed] = False

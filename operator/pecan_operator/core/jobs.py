@@ -64,22 +64,44 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
             )
             for pft in spec.pfts
         ],
-        ensemble=pecanxml.Ensemble(
-            size=spec.ensemble.size,
-            variables=list(spec.ensemble.variables),
-            start_year=spec.ensemble.start_year,
-            end_year=spec.ensemble.end_year,
-            sampling_method=spec.ensemble.sampling_method,
-            seed=seed(workflow),
-        ),
+        ensemble=_ensemble(workflow),
         stop_on_error=row.stop_on_error,
         delete_raw=spec.delete_raw,
+        sensitivity_analysis=_sensitivity_analysis(workflow),
+    )
+
+
+def _ensemble(workflow: PecanWorkflow) -> pecanxml.Ensemble | None:
+    given = workflow.spec.ensemble
+    if given is None:
+        return None
+    return pecanxml.Ensemble(
+        size=given.size,
+        variables=list(given.variables),
+        start_year=given.start_year,
+        end_year=given.end_year,
+        sampling_method=given.sampling_method,
+        seed=seed(workflow),
+    )
+
+
+def _sensitivity_analysis(workflow: PecanWorkflow) -> pecanxml.SensitivityAnalysis | None:
+    ensemble, given = workflow.spec.ensemble, workflow.spec.sensitivity_analysis
+    if given is None:
+        return None
+    return pecanxml.SensitivityAnalysis(
+        variables=list(given.variables or (ensemble.variables if ensemble else ())),
+        sigma=list(given.quantiles.sigma),
+        quantile=list(given.quantiles.quantile),
+        start_year=given.start_year,
+        end_year=given.end_year,
+        seed=None if ensemble else seed(workflow),
     )
 
 
 def seed(workflow: PecanWorkflow) -> int:
     """What the draws depend on: the user's seed, else one from the uid."""
-    given = workflow.spec.ensemble.seed
+    given = workflow.spec.ensemble.seed if workflow.spec.ensemble else None
     return pecanxml.seed_of(workflow.uid) if given is None else given
 
 

@@ -4,7 +4,7 @@ Node names are PEcAn's (base/settings). Two things are ours:
 
 - `pft/priors`: `prior/{trait,distn,parama,paramb}` are distributions given with the workflow, with the column names of
   BETY's table `priors`; `csv` and `samples` are paths of tables. PEcAn itself reads BETY or `pft/posterior.files`.
-- `ensemble/seed`: what the draws depend on.
+- `ensemble/seed`, without an ensemble `sensitivity.analysis/seed`: what the draws depend on.
 
 There is no `database` node and no broker address: the file carries no secret.
 """
@@ -23,6 +23,11 @@ from pecan_operator.errors import UserError
 
 MULTI_ROOT = "pecan.multi"
 """Root node of settings with several sites (PEcAn's MultiSettings); one site has the root `pecan`."""
+
+DEFAULT_SIGMA = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+MOST_SIGMA = 4.0
+LEAST_QUANTILE = 0.00001
+"""Beyond these, two quantiles could have the same name: PEcAn names them in per cent with three digits."""
 
 SAMPLING_METHODS = ("uniform", "lhc", "halton", "sobol", "torus")
 """How the parameter space of an ensemble can be sampled, by PEcAn's names."""
@@ -86,6 +91,19 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
+class SensitivityAnalysis:
+    """Each trait is varied to the quantiles of the probabilities pnorm(`sigma`) and `quantile`; the median is always
+    among them. Variables and years as in Ensemble; the seed is that of the draws where there is no ensemble."""
+
+    variables: Sequence[str]
+    sigma: Sequence[float] = DEFAULT_SIGMA
+    quantile: Sequence[float] = ()
+    start_year: int | None = None
+    end_year: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """`id` is BETY's models.id; `binary` the command that job.sh calls."""
 
@@ -97,7 +115,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one workflow; `start_date` and `end_date` are inclusive UTC days, `folder` is PEcAn's outdir."""
+    """Settings of one workflow; `start_date` and `end_date` are inclusive UTC days, `folder` is PEcAn's outdir. There is
+    an ensemble, a sensitivity analysis or both."""
 
     workflow_id: int
     folder: str
@@ -109,9 +128,10 @@ class Settings:
     end_date: date
     inputs: Mapping[str, Input]
     pfts: Sequence[Pft]
-    ensemble: Ensemble
+    ensemble: Ensemble | None
     stop_on_error: bool
     delete_raw: bool = False
+    sensitivity_analysis: SensitivityAnalysis | None = None
 
 
 def seed_of(uid: str) -> int:
@@ -129,7 +149,10 @@ def render(settings: Settings) -> str:
     pfts = ET.SubElement(root, "pfts")
     for pft in settings.pfts:
         _add_pft(pfts, pft)
-    _add_ensemble(root, settings.ensemble, settings.inputs)
+    if settings.ensemble:
+        _add_ensemble(root, settings.ensemble, settings.inputs)
+    if settings.sensitivity_analysis:
+        _add_sensitivity_analysis(root, settings.sensitivity_analysis)
     model = ET.SubElement(root, "model")
     _text(model, "id", settings.model.id)
     _text(model, "type", settings.model.type)
@@ -174,14 +197,7 @@ def _add_pft(parent: ET.Element, pft: Pft) -> None:
 def _add_ensemble(parent: ET.Element, ensemble: Ensemble, inputs: Mapping[str, Input]) -> None:
     node = ET.SubElement(parent, "ensemble")
     _text(node, "size", ensemble.size)
-    for variable in ensemble.variables:
-        _text(node, "variable", variable)
-    if ensemble.start_year is not None:
-        _text(node, "start.year", ensemble.start_year)
-    if ensemble.end_year is not None:
-        _text(node, "end.year", ensemble.end_year)
-    if ensemble.seed is not None:
-        _text(node, "seed", ensemble.seed)
+    _add_analysed(node, ensemble)
     space = ET.SubElement(node, "samplingspace")
     _text(ET.SubElement(space, "parameters"), "method", ensemble.sampling_method)
     for tag, choice in inputs.items():
@@ -189,6 +205,27 @@ def _add_ensemble(parent: ET.Element, ensemble: Ensemble, inputs: Mapping[str, I
         _text(way, "method", choice.method)
         if choice.parent is not None:
             _text(way, "parent", choice.parent)
+
+
+def _add_sensitivity_analysis(parent: ET.Element, analysis: SensitivityAnalysis) -> None:
+    node = ET.SubElement(parent, "sensitivity.analysis")
+    quantiles = ET.SubElement(node, "quantiles")
+    for sigma in analysis.sigma:
+        _text(quantiles, "sigma", sigma)
+    for quantile in analysis.quantile:
+        _text(quantiles, "quantile", quantile)
+    _add_analysed(node, analysis)
+
+
+def _add_analysed(node: ET.Element, what: Ensemble | SensitivityAnalysis) -> None:
+    for variable in what.variables:
+        _text(node, "variable", variable)
+    if what.start_year is not None:
+        _text(node, "start.year", what.start_year)
+    if what.end_year is not None:
+        _text(node, "end.year", what.end_year)
+    if what.seed is not None:
+        _text(node, "seed", what.seed)
 
 
 def _add_run(parent: ET.Element, settings: Settings) -> None:

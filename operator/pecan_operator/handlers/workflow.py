@@ -97,7 +97,7 @@ class WorkflowHandler:
     def _accept(self, workflow: PecanWorkflow, installation: Installation) -> WorkflowRow:
         model = self._model(workflow)
         spec = workflow.spec
-        runs = spec.ensemble.size * len(spec.sites)
+        one_run = spec.sensitivity_analysis is None and spec.ensemble and spec.ensemble.size * len(spec.sites) == 1
         return installation.ledger.accept_workflow(
             WorkflowRequest(
                 uid=workflow.uid,
@@ -113,7 +113,7 @@ class WorkflowHandler:
                 priority=spec.priority,
                 max_parallel=spec.max_parallel,
                 max_attempts=spec.retry.max_attempts or model.spec.run.max_attempts,
-                stop_on_error=spec.stop_on_error if spec.stop_on_error is not None else runs == 1,
+                stop_on_error=spec.stop_on_error if spec.stop_on_error is not None else bool(one_run),
                 suspended=spec.suspend,
                 folder_policy=spec.folder_policy,
             )

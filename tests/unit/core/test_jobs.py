@@ -197,6 +197,28 @@ def test_settings_say_what_the_workflow_says() -> None:
     assert made.stop_on_error is True
 
 
+def analysis_of(**spec: Any) -> pecanxml.SensitivityAnalysis | None:
+    workflow = PecanWorkflow.parse(workflow_object(**spec))
+    return jobs.settings(workflow, ROW, MODEL, "docker").sensitivity_analysis
+
+
+def test_a_sensitivity_analysis_takes_the_ensembles_variables_and_pecans_quantiles() -> None:
+    assert analysis_of() is None
+    assert analysis_of(sensitivityAnalysis={}) == pecanxml.SensitivityAnalysis(["GPP"], [-3, -2, -1, 0, 1, 2, 3], [])
+    given = {"quantiles": {"quantile": [0.05, 0.95]}, "variables": ["NEE"], "startYear": 1998, "endYear": 1999}
+    assert analysis_of(sensitivityAnalysis=given) == pecanxml.SensitivityAnalysis(["NEE"], [], [0.05, 0.95], 1998, 1999)
+
+
+def test_a_sensitivity_analysis_may_stand_alone() -> None:
+    obj = workflow_object(sensitivityAnalysis={"variables": ["NEE"]})
+    del obj["spec"]["ensemble"]
+    made = jobs.settings(PecanWorkflow.parse(obj), ROW, MODEL, "docker")
+    assert made.ensemble is None
+    assert made.sensitivity_analysis
+    assert made.sensitivity_analysis.seed == pecanxml.seed_of(obj["metadata"]["uid"])
+    assert "<sensitivity.analysis>" in pecanxml.render(made)
+
+
 def settings_of(**spec: Any) -> pecanxml.Settings:
     return jobs.settings(
         PecanWorkflow.parse(workflow_object(metadata={"uid": "uid-loobos"}, **spec)), ROW, MODEL, "docker"

@@ -20,6 +20,7 @@ from pecan_operator.core.pecanxml import (
     Model,
     Pft,
     Prior,
+    SensitivityAnalysis,
     Settings,
     Site,
     render,
@@ -111,6 +112,19 @@ def settings(draw: Any) -> Settings:
         ),
         stop_on_error=draw(st.booleans()),
         delete_raw=draw(st.booleans()),
+        sensitivity_analysis=draw(st.one_of(st.none(), sensitivity_analyses(first, last))),
+    )
+
+
+def sensitivity_analyses(first: int, last: int) -> Any:
+    return st.builds(
+        SensitivityAnalysis,
+        st.lists(names, min_size=1, max_size=3, unique=True).map(tuple),
+        st.lists(st.floats(-4, 4), min_size=1, max_size=3).map(tuple),
+        st.lists(st.floats(0.00001, 0.99999), max_size=3).map(tuple),
+        st.sampled_from([None, first]),
+        st.sampled_from([None, last]),
+        st.one_of(st.none(), st.integers(0, 2**31 - 1)),
     )
 
 
@@ -118,6 +132,9 @@ def settings(draw: Any) -> Settings:
 @given(settings())
 def test_what_is_rendered_is_what_is_parsed(given_settings: Settings) -> None:
     assert parse(render(given_settings)) == given_settings
+    if given_settings.sensitivity_analysis:
+        alone = replace(given_settings, ensemble=None, inputs={"met": Input(("/data/a",))})
+        assert parse(render(alone)) == alone
 
 
 def text_of(root: ET.Element, path: str) -> str | None:
@@ -151,6 +168,19 @@ def test_uses_pecan_node_names() -> None:
         "workflow/id": "99000000001",
     }
     assert {path: text_of(root, path) for path in expected} == expected
+
+
+def test_a_sensitivity_analysis_has_pecans_nodes() -> None:
+    analysis = SensitivityAnalysis(("NEE",), (-1.0, 1.0), (0.25,), 1998, 1999)
+    root = ET.fromstring(render(replace(SETTINGS, ensemble=None, sensitivity_analysis=analysis)))
+    assert root.find("ensemble") is None
+    assert [(node.tag, node.text) for node in root.find("sensitivity.analysis/quantiles") or ()] == [
+        ("sigma", "-1.0"),
+        ("sigma", "1.0"),
+        ("quantile", "0.25"),
+    ]
+    expected = {"variable": "NEE", "start.year": "1998", "end.year": "1999"}
+    assert {tag: text_of(root, f"sensitivity.analysis/{tag}") for tag in expected} == expected
 
 
 def test_files_of_a_pft_take_pecan_nodes_where_there_are_some() -> None:

@@ -20,7 +20,7 @@ from pecan_executor.ensemble import Period
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.plots import bins_of
 from pecan_executor.prepare import prepare
-from pecan_executor.report import MOST_BYTES, headline, read_yearly, report, table
+from pecan_executor.report import MOST_BYTES, headline, read_yearly, report, table, tables
 from pecan_executor.resume import resume
 from pecan_operator.core.pecanxml import Settings, Site
 from pecan_operator.errors import UserError
@@ -250,7 +250,7 @@ def test_headline_numbers_of_a_large_workflow_stay_small() -> None:
         for at in range(500)
     ]
     rows.append({**rows[0], "site": "all"})
-    results = headline("99000000001", 501, 0, rows, ["x" * 5000])
+    results = headline({"ensembleId": "99000000001"}, 501, 0, rows, ["x" * 5000])
     assert len(json.dumps(results).encode()) < MOST_BYTES
     assert results["yearly"][0]["site"] == "all"
     assert results["omitted"] == 501 - len(results["yearly"]) > 0
@@ -258,7 +258,7 @@ def test_headline_numbers_of_a_large_workflow_stay_small() -> None:
 
 def test_an_unanalysed_folder_has_no_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the workflow been analysed"):
-        read_yearly(tmp_path)
+        tables(tmp_path)
 
 
 @pytest.mark.parametrize(

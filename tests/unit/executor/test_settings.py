@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pecan_executor.settings import parse, read
-from pecan_operator.core.pecanxml import Prior
+from pecan_operator.core.pecanxml import Prior, SensitivityAnalysis
 from pecan_operator.errors import UserError
 
 GOOD = """
@@ -30,6 +30,13 @@ GOOD = """
   <workflow><id>1</id></workflow>
 </pecan>
 """
+SENSITIVITY = """
+  <sensitivity.analysis>
+    <quantiles><sigma>-1</sigma><sigma>1</sigma><quantile>0.25</quantile></quantiles>
+    <variable>NEE</variable><start.year>1998</start.year>
+  </sensitivity.analysis>
+"""
+ENSEMBLE = GOOD[GOOD.index("<ensemble>") : GOOD.index("</ensemble>") + len("</ensemble>")]
 
 
 def test_reads_settings_as_pecan_users_write_them() -> None:
@@ -45,6 +52,29 @@ def test_one_member_stops_on_error_unless_it_says_otherwise() -> None:
     one = GOOD.replace("<size>3</size>", "<size>1</size>")
     assert parse(one).stop_on_error is True
     assert parse(one.replace("</run>", "<stop_on_error>FALSE</stop_on_error></run>")).stop_on_error is False
+
+
+def test_a_sensitivity_analysis_beside_the_ensemble_or_alone() -> None:
+    both = parse(GOOD.replace("<ensemble>", f"{SENSITIVITY}<ensemble>"))
+    assert both.sensitivity_analysis == SensitivityAnalysis(("NEE",), (-1.0, 1.0), (0.25,), 1998)
+    assert both.ensemble
+    assert both.ensemble.variables == ("GPP",)
+    alone = parse(GOOD.replace(ENSEMBLE, SENSITIVITY))
+    assert (alone.ensemble, alone.sensitivity_analysis) == (None, both.sensitivity_analysis)
+    assert alone.stop_on_error is False
+
+
+def test_its_quantiles_and_variables_may_be_left_out_as_in_pecan() -> None:
+    settings = parse(GOOD.replace("<ensemble>", "<sensitivity.analysis/><ensemble>"))
+    assert settings.sensitivity_analysis == SensitivityAnalysis(("GPP",), (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0))
+    other = GOOD.replace("<variable>GPP</variable>", "").replace("<ensemble>", f"{SENSITIVITY}<ensemble>")
+    assert (ensemble := parse(other).ensemble)
+    assert ensemble.variables == ("NEE",)
+
+
+def test_a_single_member_beside_a_sensitivity_analysis_does_not_stop_the_rest() -> None:
+    one = GOOD.replace("<size>3</size>", "<size>1</size>").replace("<ensemble>", f"{SENSITIVITY}<ensemble>")
+    assert parse(one).stop_on_error is False
 
 
 SEVERAL = "<path><path1>/data/a</path1><path2>/data/b</path2></path>"
@@ -118,11 +148,28 @@ def test_files_of_a_pft() -> None:
         ("<paramb>20</paramb>", "", "of SLA: unif\\(min, max\\) needs paramb"),
         ("<paramb>20", "<paramb>10", "max of unif\\(min, max\\) must be greater than min"),
         ("<leaf_carbon_content>0.06", "<leaf_carbon_content>x", "constants/leaf_carbon_content must be a number"),
+        (
+            "<ensemble>",
+            f"{SENSITIVITY.replace('<sigma>1', '<sigma>-4.5')}<ensemble>",
+            "sigma must be a number from -4 to 4",
+        ),
+        (
+            "<ensemble>",
+            f"{SENSITIVITY.replace('0.25', '25')}<ensemble>",
+            "must be a probability from 0.00001 to 0.99999",
+        ),
+        ("<ensemble>", f"{SENSITIVITY.replace('0.25', '0')}<ensemble>", "quantile must be a probability"),
+        ("<ensemble>", f"{SENSITIVITY.replace('1998', '1999')}<ensemble>", "start.year 1999 lies outside the run"),
+        (
+            "<ensemble>",
+            "<sensitivity.analysis><perpft>TRUE</perpft></sensitivity.analysis><ensemble>",
+            "sensitivity.analysis/perpft TRUE is not supported",
+        ),
+        ("ensemble>", "group>", "has neither ensemble nor sensitivity.analysis: there is nothing to run"),
         ("<distn>unif", "<distn>wilcox", "prior of SLA: distn wilcox is not supported; use one of unif, norm"),
         ("</priors>", "</priors><posterior.files>a</posterior.files>", "pft/posterior.files must be an absolute path"),
         ("</priors>", "<csv>priors.csv</csv></priors>", "pft/priors/csv must be an absolute path"),
         ("</priors>", "<samples/></priors>", "pft/priors/samples is empty"),
-        ("<ensemble>", "<sensitivity.analysis/><ensemble>", "sensitivity.analysis is not supported"),
         ("<ensemble>", "<meta.analysis/><ensemble>", "meta.analysis is not supported"),
         (
             "</ensemble>",

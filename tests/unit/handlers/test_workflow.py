@@ -112,6 +112,12 @@ def test_stop_on_error_follows_pecans_rule(size: int, sites: int, said: bool | N
     assert row(world).stop_on_error is stops
 
 
+def test_the_runs_of_a_sensitivity_analysis_do_not_stop_each_other() -> None:
+    world = begun(ensemble={"size": 1, "variables": ["GPP"]}, sensitivityAnalysis={})
+    world.run_until(lambda: bool(world.ledger.workflows))
+    assert row(world).stop_on_error is False
+
+
 def test_the_model_says_how_often_a_run_is_tried_unless_the_workflow_does() -> None:
     world = begun()
     world.run_until(lambda: bool(world.ledger.workflows))

@@ -1,0 +1,209 @@
+"""The sensitivity analysis of a workflow: from the runs' outputs to tables and figures, by variable, site and PFT."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pecan_executor.collect import ALL_SITES, LeftOut, Part, Place, place_of, together
+from pecan_executor.design import MEDIAN, Design, design_of, design_table, draws
+from pecan_executor.files import make_directory, replacing
+from pecan_executor.outputs import BrokenRun
+from pecan_executor.pictures import Pages
+from pecan_executor.sensitivity import Effect, Response, decompose
+from pecan_executor.sensitivity_plots import curves_figure, decomposition_figure
+from pecan_executor.traits import read_traits
+from pecan_executor.writers import Subject, subject_of
+from pecan_operator.core.pecanxml import SensitivityAnalysis, Settings
+from pecan_operator.errors import UserError
+from pecan_operator.records import RunPlan
+
+MOST_PAGES = 25
+"""Sites drawn, for each PFT: a page takes seconds."""
+
+RESULT_COLUMNS = ("cv", "sensitivity", "elasticity", "variance", "partial_variance")
+
+Key = tuple[str | None, str | None, str]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a run: its output by variable, the mean over the years, or why there is none."""
+
+    run_id: str
+    outputs: Mapping[str, float]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """The runs at one place, by (PFT, trait, quantile)."""
+
+    place: Place
+    outcomes: Mapping[Key, _Outcome]
+
+
+def analyse_sensitivity(
+    settings: Settings, analysis: SensitivityAnalysis, folder: Path, part: Part
+) -> tuple[dict[str, int | str], list[LeftOut]]:
+    """Write tables and figures of all variables, sites and PFTs; returns counts for the headline and the runs left out.
+
+    Traits that cannot be analysed at a site are named and left out. Raises UserError when a variable that was asked for
+    was written by no run, when the traits are not those of the runs, or, without an ensemble that can be reported
+    instead, when no run can be used.
+    """
+    left_out: list[LeftOut] = []
+    observed = list(_observe(settings, part, left_out))
+    if not part.reader.variables and (settings.ensemble is None or part.reader.lacks):
+        raise part.reader.nothing_usable(left_out, "sensitivityAnalysis")
+    if not part.reader.variables:
+        part.reader.caveats[f"none of the {len(part.plans)} runs of the sensitivity analysis can be used"] = None
+    traits = read_traits(settings)
+    design, drawn = design_of(settings, analysis, traits), draws(settings, traits)
+    _check_unchanged(folder / f"sensitivity.samples.{part.ensemble_id}.csv", design)
+    without: set[tuple[str, str]] = set()
+    for variable in part.reader.variables.values():
+        subject = subject_of(settings, folder, part, variable, design.size)
+        with _VariableFiles(subject, design) as files:
+            for place in observed:
+                effects = decompose(list(_responses(design, drawn, place, variable.name)))
+                without |= {(one.response.pft, one.response.trait) for one in effects if one.spline is None}
+                files.write(place, effects)
+    return {
+        "ensembleId": part.ensemble_id,
+        "runs": len(part.plans),
+        "used": len(part.plans) - len(left_out),
+        "traits": len(design.values),
+        "traitsLeftOut": len(without) if part.reader.variables else len(design.values),
+    }, left_out
+
+
+def _check_unchanged(path: Path, design: Design) -> None:
+    """The spline is drawn through the values that the runs were prepared with."""
+    if not path.exists() or path.read_text() != design_table(design):
+        raise UserError(
+            "TraitsChanged",
+            f"{path} has other values than the traits have now: a file of priors, posteriors or samples was changed since "
+            "the runs were prepared; put it back, or make a new PecanWorkflow",
+        )
+
+
+def _observe(settings: Settings, part: Part, left_out: list[LeftOut]) -> Iterator[_Observed]:
+    """Every site, then all sites together when there are several."""
+    sites: dict[str, dict[Key, _Outcome]] = {site.id: {} for site in settings.sites}
+    for plan in part.plans:
+        outcome = _outcome(part, plan)
+        if outcome.reason:
+            left_out.append(LeftOut(plan, outcome.reason))
+        sites[plan.site_id][plan.pft, plan.trait, plan.quantile or MEDIAN] = outcome
+    for site in settings.sites:
+        yield _Observed(place_of(site), sites[site.id])
+    if len(sites) > 1:
+        everywhere = list(sites.values())
+        yield _Observed(together(len(sites)), {key: _mean([one[key] for one in everywhere]) for key in everywhere[0]})
+
+
+def _outcome(part: Part, plan: RunPlan) -> _Outcome:
+    try:
+        output = part.reader.read(plan)
+    except BrokenRun as error:
+        return _Outcome(plan.run_id, {}, str(error))
+    return _Outcome(plan.run_id, {name: float(part.reader.yearly(output, name).mean()) for name in output.daily})
+
+
+def _mean(outcomes: Sequence[_Outcome]) -> _Outcome:
+    missing = [outcome.run_id for outcome in outcomes if outcome.reason]
+    if missing:
+        return _Outcome("", {}, f"not usable at {len(missing)} of {len(outcomes)} sites, such as run {missing[0]}")
+    names = outcomes[0].outputs
+    return _Outcome("", {name: float(np.mean([outcome.outputs[name] for outcome in outcomes])) for name in names})
+
+
+def _outcome_at(observed: _Observed, pft: str, trait: str, quantile: str) -> _Outcome:
+    return observed.outcomes[(None, None, MEDIAN) if quantile == MEDIAN else (pft, trait, quantile)]
+
+
+def _responses(
+    design: Design, drawn: Mapping[tuple[str, str], NDArray[np.float64]], observed: _Observed, variable: str
+) -> Iterator[Response]:
+    names = list(design.probabilities)
+    for (pft, trait), values in design.values.items():
+        outcomes = [_outcome_at(observed, pft, trait, name) for name in names]
+        outputs = np.array([outcome.outputs.get(variable, np.nan) for outcome in outcomes])
+        yield Response(pft, trait, values, outputs, names.index(MEDIAN), drawn[pft, trait])
+
+
+class _VariableFiles:
+    """Tables of one variable, and a pair of picture files for each PFT; they appear when the block ends."""
+
+    def __init__(self, subject: Subject, design: Design) -> None:
+        self._subject, self._design = subject, design
+        self._pfts = list(dict.fromkeys(pft for pft, _ in design.values))
+        self._stack = ExitStack()
+        self._drawn = 0
+
+    def __enter__(self) -> _VariableFiles:
+        with ExitStack() as stack:
+            self._results = self._csv(
+                stack, "results", ["site_id", "pft", "trait", "runs", "units", *RESULT_COLUMNS, "left_out"]
+            )
+            self._outputs = self._csv(
+                stack,
+                "output",
+                ["site_id", "pft", "trait", "quantile", "value", "run_id", "units", "output", "left_out"],
+            )
+            self._curves = {pft: stack.enter_context(self._pages(pft, "analysis", "sensitivity")) for pft in self._pfts}
+            self._shares = {
+                pft: stack.enter_context(self._pages(pft, "decomposition", "variance")) for pft in self._pfts
+            }
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def write(self, observed: _Observed, effects: Sequence[Effect]) -> None:
+        """Add one place to all files."""
+        units, place = self._subject.shown.yearly_units, observed.place
+        for effect in effects:
+            response = effect.response
+            numbers = [_cell(getattr(effect, column)) for column in RESULT_COLUMNS]
+            runs = int(np.isfinite(response.outputs).sum())
+            self._results.writerow([place.id, response.pft, response.trait, runs, units, *numbers, effect.reason])
+            for at, name in enumerate(self._design.probabilities):
+                outcome = _outcome_at(observed, response.pft, response.trait, name)
+                cells = [response.values[at], outcome.run_id, units, _cell(response.outputs[at]), outcome.reason]
+                self._outputs.writerow([place.id, response.pft, response.trait, name, *cells])
+        if self._drawn < MOST_PAGES or place.id == ALL_SITES:
+            self._draw(place, effects)
+
+    def _draw(self, place: Place, effects: Sequence[Effect]) -> None:
+        for pft in self._pfts:
+            own = [effect for effect in effects if effect.response.pft == pft]
+            if any(effect.spline for effect in own):
+                self._curves[pft].add(curves_figure(self._subject, place, own))
+                self._shares[pft].add(decomposition_figure(self._subject, place, own))
+        self._drawn += 1
+
+    def _csv(self, stack: ExitStack, kind: str, header: list[str]) -> Any:
+        path = stack.enter_context(replacing(self._subject.path(kind, ".csv", "sensitivity")))
+        writer = csv.writer(stack.enter_context(path.open("w", newline="")), lineterminator="\n")
+        writer.writerow(header)
+        return writer
+
+    def _pages(self, pft: str, kind: str, family: str) -> Pages:
+        folder = self._subject.folder / "pft" / pft
+        make_directory(folder)
+        subject = replace(self._subject, folder=folder)
+        return Pages(subject.path(kind, ".pdf", family), subject.path(kind, ".png", family))
+
+
+def _cell(value: float) -> float | str:
+    return float(value) if np.isfinite(value) else ""
