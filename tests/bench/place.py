@@ -6,30 +6,27 @@ All moments are time.monotonic() of this process, which reaches database and bro
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import re
 import subprocess
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from report import Figure, one
-from support import API_VERSION, ROOT, Cluster, Release, wait
+from support import API_VERSION, ROOT, Cluster, Release, sampled, wait
 from watching import Watched
 from workflow_support.manifests import Manifest, built_image, data_pod, resource
 from workflow_support.site import PLATFORM, Site
 
 from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
-from pecan_operator.errors import OperatorError
 
 NAMESPACE = "pecan-bench"
 MET = "/data/bench/met"
@@ -267,24 +264,9 @@ class Place:
             figures.append(one("broker requests", "1/s", rates["pecan_operator_broker_requests_total"]))
         return figures
 
-    @contextmanager
-    def operator_memory(self) -> Iterator[list[float]]:
+    def operator_memory(self) -> AbstractContextManager[list[float]]:
         """Resident MB of the operator, looked at each half second."""
-        seen: list[float] = []
-        over = threading.Event()
-
-        def look() -> None:
-            while not over.wait(0.5):
-                with contextlib.suppress(AssertionError, OSError, OperatorError):
-                    seen.append(self.metrics()["process_resident_memory_bytes"] / 1e6)
-
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            over.set()
-            thread.join()
+        return sampled(lambda: self.metrics()["process_resident_memory_bytes"] / 1e6, 0.5)
 
     def database_seconds(self) -> float:
         """Seconds that PostgreSQL has been executing statements of all its clients in this database."""

@@ -6,11 +6,12 @@ import copy
 import itertools
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from kubernetes import config
@@ -20,7 +21,9 @@ from kubernetes.stream import stream
 
 from pecan_operator.clients.kube import Kube, Manifest
 from pecan_operator.core.status import find
+from pecan_operator.errors import OperatorError
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "pecan-operator"
 GROUP = "pecanproject.org"
@@ -270,3 +273,23 @@ class Release:
             yield
         finally:
             self.scale(1)
+
+
+@contextmanager
+def sampled(look: Callable[[], T], seconds: float) -> Iterator[list[T]]:
+    """The values of `look`, called each so many seconds while the block goes on; a call that fails gives none."""
+    seen: list[T] = []
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(seconds):
+            with suppress(AssertionError, OSError, OperatorError):
+                seen.append(look())
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()

@@ -8,13 +8,10 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
-from threading import Event, Thread
+from itertools import groupby, pairwise
 
 import pytest
-from support import wait
+from support import sampled, wait
 from workflow_support.journal import by_run, overlaps
 from workflow_support.manifests import MODEL, QUEUE, journal_workflow
 from workflow_support.site import Site, check_converged
@@ -27,27 +24,6 @@ WORKER_DEPLOYMENT = f"{MODEL}-worker"
 def replicas(site: Site) -> int:
     deployment = site.kube.read("apps/v1", "Deployment", site.namespace, WORKER_DEPLOYMENT) or {}
     return int(deployment.get("spec", {}).get("replicas", -1))
-
-
-@contextmanager
-def watched(look: Callable[[], int]) -> Iterator[list[int]]:
-    """The values of `look`, each change once, while the block goes on."""
-    seen: list[int] = []
-    over = Event()
-
-    def follow() -> None:
-        while not over.wait(0.2):
-            value = look()
-            if not seen or seen[-1] != value:
-                seen.append(value)
-
-    thread = Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def publish_by_others(site: Site, folders: list[str]) -> None:
@@ -125,12 +101,13 @@ def test_a_job_that_takes_too_much_memory_is_given_up_as_such(site: Site) -> Non
 def test_a_trickle_does_not_make_workers_come_and_go(site: Site) -> None:
     """A run each 20 s with idleSeconds 10: the pause ends the worker once, then it stays."""
     wait(lambda: replicas(site) == 0, 90, lambda: replicas(site))
-    with watched(lambda: replicas(site)) as seen:
+    with sampled(lambda: replicas(site), 0.2) as looked:
         for number in range(6):
             began = time.monotonic()
             site.apply(journal_workflow(f"drop-{number}", 1, {"sleep_seconds": 0.5}))
             site.wait_finished(f"drop-{number}")
             time.sleep(max(0.0, 20.0 - (time.monotonic() - began)))
+    seen = [value for value, _ in groupby(looked)]
     print(f"COUNTED replicas while six runs trickled in: {seen}")
     assert len(seen) - 1 <= 3
     wait(lambda: replicas(site) == 0, 60, lambda: replicas(site))

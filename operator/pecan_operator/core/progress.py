@@ -10,7 +10,6 @@ from pecan_operator.records import RunCounts
 
 SHORTEST_SECONDS = 1.0
 STALE_SECONDS = 10.0
-PER_SECOND = 20
 PROGRESS_CONDITIONS = frozenset({"Ready", "Prepared", "RunsFinished", "AllRunsSucceeded"})
 
 
@@ -48,21 +47,6 @@ def shape(status: Mapping[str, Any]) -> dict[str, Any]:
         for condition in status.get("conditions") or ()
     ]
     return kept
-
-
-class Pace:
-    """Spreads the progress of all workflows over time, at most 20 writes a second."""
-
-    def __init__(self, per_second: float = PER_SECOND) -> None:
-        self._gap = 1.0 / per_second
-        self._free_at = float("-inf")
-
-    def wait(self, now: float) -> float:
-        """Seconds to wait; 0.0 when the turn is taken."""
-        if now < self._free_at:
-            return self._free_at - now
-        self._free_at = now + self._gap
-        return 0.0
 
 
 def _over(counts: RunCounts) -> int:

@@ -22,6 +22,8 @@ RESYNC_SECONDS = 30.0
 FULL_RESYNC_SECONDS = 300.0
 # Listing very many objects takes no more than a hundredth of the time.
 REST_FACTOR = 100.0
+# Nor does looking at all of them keep what has changed waiting.
+LOOKS_A_SECOND = 50
 _log = logging.getLogger(__name__)
 
 
@@ -67,13 +69,9 @@ class Boundary:
     def resync(self, full: bool) -> None:
         """List the kinds: what the watch missed is taken up, what is gone is put away."""
         listed: dict[str, str] = {}
+        seen: dict[str, str] = {}
         for kind in KINDS:
-            listed.update(self._compare(kind, full))
-        seen = {
-            obj["metadata"]["uid"]: obj["metadata"]["resourceVersion"]
-            for kind in KINDS
-            for obj in self._context.store.list(kind)
-        }
+            self._compare(kind, full, listed, seen)
         self.monitor.observe(listed, seen, time.monotonic())
         for namespace, installation in self._context.installations.all().items():
             try:
@@ -81,22 +79,22 @@ class Boundary:
             except OperatorError as error:
                 _log.warning("namespace %s: %s", namespace, error)
 
-    def _compare(self, kind: str, full: bool) -> dict[str, str]:
-        """What is listed: resourceVersion by uid."""
+    def _compare(self, kind: str, full: bool, listed: dict[str, str], seen: dict[str, str]) -> None:
+        """Adds resourceVersion by uid: of what is `listed`, and of what the watch has `seen`."""
         kube, store = self._context.kube, self._context.store
-        versions: dict[str, str] = {}
         present: set[Key] = set()
         for space in self._context.settings.watch_namespaces or (None,):
             for metadata in kube.list_metadata(labels.API_VERSION, kind, space):
                 key = Key(kind, metadata["namespace"], metadata["name"])
                 present.add(key)
-                versions[metadata["uid"]] = metadata["resourceVersion"]
+                listed[metadata["uid"]] = metadata["resourceVersion"]
                 is_new = store.get(kind, key.namespace, key.name) is None and self._context.find(key) is not None
                 if full or is_new:
-                    self._context.enqueue(key, 0.0)
+                    self._context.enqueue(key, 0.0 if is_new else len(listed) / LOOKS_A_SECOND)
         for obj in store.list(kind):
             key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
             if key not in present and kube.read(labels.API_VERSION, kind, key.namespace, key.name) is None:
                 store.drop(kind, key.namespace, key.name)
                 self._context.enqueue(key, 0.0)
-        return versions
+            else:
+                seen[obj["metadata"]["uid"]] = obj["metadata"]["resourceVersion"]

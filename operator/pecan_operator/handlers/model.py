@@ -88,9 +88,8 @@ class ModelHandler:
         memory = self._memories.setdefault(obj["metadata"]["uid"], Memory())
         try:
             model = PecanModel.parse(obj)
-            self._check_queue_is_free(model, obj)
             installation = self.context.installations.get(key.namespace)
-            self._register(model, installation, memory)
+            self._register(model, obj, installation, memory)
         except OperatorError as error:
             self.context.report_failure(obj, error, "Pending" if isinstance(error, NotYet) else "Degraded")
             raise
@@ -121,16 +120,17 @@ class ModelHandler:
                     "delete one of the two",
                 )
 
-    def _register(self, model: PecanModel, installation: Installation, memory: Memory) -> None:
+    def _register(self, model: PecanModel, obj: Object, installation: Installation, memory: Memory) -> None:
         wanted = (
             installation.connections.platform_uid,
             installation.broker.connections,
             id(installation),
             model.metadata.generation,
         )
-        memory.queue = model.spec.queue
         if memory.done == wanted:
             return
+        self._check_queue_is_free(model, obj)
+        memory.queue = model.spec.queue
         memory.model_id = installation.bety.register_model(
             hostname=installation.connections.hostname,
             model_type=model.spec.type,

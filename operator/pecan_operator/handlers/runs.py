@@ -14,6 +14,7 @@ from pecan_operator.clients.amqp import Broker, EventBatch
 from pecan_operator.clients.database import Database
 from pecan_operator.clients.ledger import Ledger
 from pecan_operator.core.fairness import allocate
+from pecan_operator.core.pace import Pace
 from pecan_operator.core.runs import decide_changes
 from pecan_operator.core.scaling import is_short, publish_window
 from pecan_operator.errors import OperatorError, Unavailable
@@ -26,8 +27,9 @@ from pecan_operator.messages import cancel_command
 from pecan_operator.records import EventKind, QueueCounts, RunKey, RunMessage, RunRow, WorkerEvent
 
 EVENT_BATCH = 1000
-# A turn takes what came together: at most so many seconds later than it could.
-TURN_SECONDS = 0.05
+# A turn takes what came together meanwhile; the first ones after a rest come at once.
+TURNS_A_SECOND = 20
+TURNS_AT_ONCE = 10
 LOOK_SECONDS = 0.1
 REFRESH_SECONDS = 1.0
 CONTROL_SECONDS = 1.0
@@ -86,6 +88,7 @@ class RunLoop:
         self._due: dict[str, float] = {}
         self._connection = 0
         self._is_short = False
+        self._pace = Pace(TURNS_A_SECOND, TURNS_AT_ONCE)
         self._unrecorded: EventBatch | None = None
         self._thread = threading.Thread(target=self._run, name=f"runs-{namespace}", daemon=True)
         self.beat = clock()
@@ -168,7 +171,7 @@ class RunLoop:
         # A first turn without connection would cost a second, which counts when one operator follows another.
         self._broker.wait_connected(1.0)
         while not self._stopping.is_set():
-            began = self.beat = self._clock()
+            self.beat = self._clock()
             try:
                 self.step()
             except Unavailable as error:
@@ -178,8 +181,12 @@ class RunLoop:
                 _log.exception("run loop of namespace %s", self._namespace)
                 self._stopping.wait(1.0)
             if not self._is_short:
-                self._stopping.wait(max(0.0, began + TURN_SECONDS - self._clock()))
+                self._rest()
             self._wake.wait(LOOK_SECONDS)
+
+    def _rest(self) -> None:
+        while not self._stopping.is_set() and (seconds := self._pace.wait(self._clock())):
+            self._stopping.wait(seconds)
 
     def step(self) -> None:
         """One turn: record events, publish, look at the queues; slower duties when they are due."""

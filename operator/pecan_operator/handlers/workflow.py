@@ -12,7 +12,8 @@ from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import jobs, labels, pecanxml
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
-from pecan_operator.core.progress import Pace, Written, progress_wait, shape
+from pecan_operator.core.pace import Pace
+from pecan_operator.core.progress import Written, progress_wait, shape
 from pecan_operator.core.status import Condition, conditions, find, timestamp
 from pecan_operator.core.workflow import (
     RETRIED,
@@ -38,6 +39,8 @@ KIND = "PecanWorkflow"
 LOOK_AGAIN_SECONDS = 120.0
 CANCELLING_SECONDS = 2.0
 CLEANING_SECONDS = 5.0
+# Of all workflows together.
+PROGRESS_WRITES_A_SECOND = 20
 JOBS = ("prepare", "analyse")
 
 
@@ -49,7 +52,7 @@ class WorkflowHandler:
     clock: Callable[[], float] = time.monotonic
     _uids: dict[Key, str] = field(default_factory=dict)
     _written: dict[str, Written] = field(default_factory=dict)
-    _pace: Pace = field(default_factory=Pace)
+    _pace: Pace = field(default_factory=lambda: Pace(PROGRESS_WRITES_A_SECOND))
 
     def __post_init__(self) -> None:
         self._places = Places(self.context.settings.executor_jobs, self.context.enqueue)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pecan_operator.core.progress import Pace, Written, progress_wait, shape
+from pecan_operator.core.progress import Written, progress_wait, shape
 from pecan_operator.records import RunCounts
 
 
@@ -50,20 +50,6 @@ def test_no_workflow_takes_more_than_120_writes(total: int, duration: float) -> 
         writes += 1
         now += min(1.0, duration / 400)
     assert writes <= 120
-
-
-@given(st.lists(st.floats(0.0, 0.2), min_size=50, max_size=200))
-def test_all_together_write_twenty_times_a_second(pauses: list[float]) -> None:
-    pace, now, taken = Pace(), 1000.0, []
-    for pause in pauses:
-        now += pause
-        wait = pace.wait(now)
-        if wait == 0.0:
-            taken.append(now)
-        else:
-            assert 0 < wait <= 0.05
-    for moment in taken:
-        assert sum(1 for each in taken if moment <= each < moment + 1.0) <= 20
 
 
 def test_the_shape_leaves_out_what_moves() -> None:

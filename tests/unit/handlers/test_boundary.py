@@ -58,6 +58,20 @@ def test_a_full_resync_looks_at_everything(case: Resync) -> None:
     assert case.resync(full=True) == {MODEL, WORKFLOW}
 
 
+def test_a_full_resync_of_very_many_leaves_room_for_what_changes(case: Resync) -> None:
+    for number in range(200):
+        case.world.kube.put(workflow_object(f"w{number}"))
+    case.resync()
+    case.boundary.resync(True)
+    now = case.world.seconds
+    due = 0
+    while (key := case.world.schedule.take(now + 1.0)) is not None:
+        case.world.schedule.done(key)
+        due += 1
+    assert 0 < due <= boundary.LOOKS_A_SECOND
+    assert len(case.enqueued()) == 200 - due
+
+
 def test_what_is_gone_is_put_away(case: Resync) -> None:
     case.world.kube.put(workflow_object())
     case.resync()
