@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from pecan_operator.api.base import (
     ApiModel,
@@ -15,6 +17,7 @@ from pecan_operator.api.base import (
     Conditions,
     Definition,
     Extra,
+    ObjectName,
     ObjectRef,
     Resource,
     Rule,
@@ -216,10 +219,75 @@ class Retry(ApiModel):
     """How often a failing run is tried, the first time included; left out, as the model says."""
 
 
+class ConfigMapKey(ApiModel):
+    """A text in a ConfigMap of the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+    key: Annotated[str, *text(r"^[A-Za-z0-9._-]+$", "must be a key: letters, digits, '.', '_' and '-'", 253)] = (
+        "pecan.xml"
+    )
+    """Key of the text in its data."""
+
+
+class PecanXml(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "[has(self.inline), has(self.configMap), has(self.path)].filter(given, given).size() == 1",
+            "give exactly one of inline, configMap and path",
+        )
+    ),
+):
+    """A pecan.xml, with root pecan or pecan.multi."""
+
+    inline: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
+    """The text itself."""
+    config_map: ConfigMapKey | None = None
+    """Where the text is in a ConfigMap; it is read when the workflow is accepted and when it is prepared."""
+    path: DataPath | None = None
+    """The file on the data volume."""
+    base_dir: DataPath | None = None
+    """Folder in which relative paths of the pecan.xml begin; left out, the folder of path."""
+
+
+@dataclass(frozen=True)
+class Structured:
+    """The fields of a workflow that a pecan.xml stands instead of."""
+
+    start: date
+    end: date
+    sites: tuple[Site, ...]
+    inputs: dict[str, Input]
+    pfts: tuple[Pft, ...]
+    ensemble: Ensemble
+
+
+STRUCTURED = ("start", "end", "sites", "inputs", "pfts", "ensemble")
+
+
+def _either(field: str) -> tuple[Rule, Rule]:
+    return (
+        rule(
+            f"has(self.pecanXml) || has(self.{field})",
+            f"{field} is required, unless pecanXml is given",
+            path=f".{field}",
+            reason="FieldValueRequired",
+        ),
+        rule(
+            f"!has(self.pecanXml) || !has(self.{field})",
+            f"{field} is not allowed beside pecanXml: say it in the pecan.xml",
+            path=f".{field}",
+            reason="FieldValueForbidden",
+        ),
+    )
+
+
 def _year_inside(field: str) -> Rule:
     year = f"self.ensemble.{field}"
+    all_given = f"has(self.ensemble) && has({year}) && has(self.start) && has(self.end)"
     return rule(
-        f"!has({year}) || ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
+        f"!({all_given}) || ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
         f"{field} must be a year between start and end",
         path=f".ensemble.{field}",
     )
@@ -227,12 +295,20 @@ def _year_inside(field: str) -> Rule:
 
 class WorkflowSpec(
     ApiModel,
+    validate_default=True,
     json_schema_extra=rules(
-        rule("self.start < self.end", "end must be after start", path=".end"),
+        *(each for field in STRUCTURED for each in _either(field)),
+        rule(
+            "has(self.pecanXml) == has(oldSelf.pecanXml)",
+            f"pecanXml {_STAYS}",
+            path=".pecanXml",
+            reason="FieldValueForbidden",
+        ),
+        rule("!has(self.start) || !has(self.end) || self.start < self.end", "end must be after start", path=".end"),
         _year_inside("startYear"),
         _year_inside("endYear"),
         rule(
-            f"self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
+            f"!has(self.ensemble) || !has(self.sites) || self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
             f"a workflow may have {MOST_RUNS} runs: reduce ensemble.size or the number of sites",
             path=".ensemble.size",
         ),
@@ -244,22 +320,27 @@ class WorkflowSpec(
 
     model_ref: Annotated[ObjectRef, Fixed]
     """The PecanModel of this namespace to run."""
-    start: Annotated[Day, Fixed]
+    pecan_xml: Annotated[PecanXml, Fixed] | None = None
+    """The workflow as PEcAn's users write it, instead of start, end, sites, inputs, pfts and ensemble."""
+    start: Annotated[Day, Fixed] | None = None
     """First day of the runs (UTC), such as 1997-01-01."""
-    end: Annotated[Day, Fixed]
+    end: Annotated[Day, Fixed] | None = None
     """Last day of the runs (UTC), inclusive; after start."""
-    sites: Annotated[tuple[Site, ...], Field(min_length=1, max_length=1000), keyed_by("id"), Fixed]
+    sites: Annotated[tuple[Site, ...], Field(min_length=1, max_length=1000), keyed_by("id"), Fixed] | None = None
     """Where to run: every member runs at every site."""
-    inputs: Annotated[
-        dict[InputTag, Input],
-        Field(max_length=10),
-        Extra(rules(rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"))),
-        Fixed,
-    ]
+    inputs: (
+        Annotated[
+            dict[InputTag, Input],
+            Field(max_length=10),
+            Extra(rules(rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"))),
+            Fixed,
+        ]
+        | None
+    ) = None
     """Input files by PEcAn's input tag; met is required."""
-    pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed]
+    pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed] | None = None
     """Plant functional types with the uncertainty of their traits."""
-    ensemble: Annotated[Ensemble, Fixed]
+    ensemble: Annotated[Ensemble, Fixed] | None = None
     """The members and what is computed of them."""
     stop_on_error: bool | None = None
     """Whether one given-up run makes the workflow fail. Left out, PEcAn's rule: yes for a single run, else no."""
@@ -306,6 +387,19 @@ class WorkflowSpec(
     """True: running jobs are stopped and the workflow ends as Cancelled. Cannot be taken back."""
     folder_policy: Literal["Retain", "Delete"] = "Retain"
     """What becomes of the workflow's folder under /data/workflows when the PecanWorkflow is deleted."""
+
+    @field_validator(*STRUCTURED)
+    @classmethod
+    def _is_given_or_not(cls, value: Any, info: ValidationInfo) -> Any:
+        if "pecan_xml" in info.data and (value is None) == (info.data["pecan_xml"] is None):
+            what = "missing" if value is None else "beside_pecan_xml"
+            raise PydanticCustomError(what, "is not allowed beside pecanXml: say it in the pecan.xml")
+        return value
+
+    @property
+    def structured(self) -> Structured:
+        """The fields that are there unless pecanXml is."""
+        return Structured(**{field: getattr(self, field) for field in STRUCTURED})
 
 
 class RunNumbers(Status):
@@ -365,7 +459,7 @@ class WorkflowStatus(Status):
     results: Annotated[dict[str, Any], Extra({"x-kubernetes-preserve-unknown-fields": True})] | None = None
     """Headline numbers of the analysis, as the executor reports them."""
     conditions: Conditions = ()
-    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed, Retried and ModelReady."""
+    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed, Retried, SettingsIgnored and ModelReady."""
 
 
 class PecanWorkflow(Resource):
