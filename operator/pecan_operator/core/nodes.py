@@ -22,7 +22,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Node:
-    """A row of the table. `path` is below the root, `*` stands for any one node; `run/settings.N` counts as `run`.
+    """A row of the table. `path` is below the root, `*` stands for any one node; what PEcAn calls the parts of
+    several sites, `run/settings.N` or `run/site.ID`, counts as `run`.
 
     `why` completes the verdict for people; of a refused node it is what to do.
     """
@@ -41,6 +42,7 @@ NODES = (
     Node("outdir", Verdict.SET, "the workflow's folder"),
     Node("workflow", Verdict.SET, "the id the workflow gets; with another one PEcAn would register it again"),
     Node("database", Verdict.SET, "the light executor has no use for it, and the file carries no secret: left out"),
+    Node("bety", Verdict.DROPPED, "an old place of `database/bety`"),
     Node("host/name", Verdict.SET, "the platform's host name"),
     Node("host/rabbitmq", Verdict.SET, "the queue of the model of `modelRef`"),
     Node("host/prerun", Verdict.REFUSED, _CODE),
@@ -85,7 +87,7 @@ NODES = (
     Node("run/site/lon", Verdict.HONOURED, "required: sites are not looked up in BETY"),
     Node("run/site/met.start", Verdict.SET, "`run/start.date`"),
     Node("run/site/met.end", Verdict.SET, "`run/end.date`"),
-    Node("run/site/site.pft", Verdict.REFUSED, "every site has all PFTs: make a workflow for each kind of site"),
+    Node("run/site/site.pft", Verdict.HONOURED, "must name all PFTs, for every site has them all"),
     Node("run/inputs/*/path", Verdict.HONOURED, "required: inputs are not looked up in BETY", is_path=True),
     Node("run/inputs/*/source", Verdict.IGNORED, "refused without `path`: nothing is downloaded or converted"),
     Node("run/inputs/*/id", Verdict.IGNORED, "refused without `path`: inputs are not looked up in BETY"),
@@ -93,6 +95,7 @@ NODES = (
     Node("run/end.date", Verdict.HONOURED, "whole days, inclusive; the same at all sites"),
     Node("run/stop_on_error", Verdict.HONOURED, "`spec.stopOnError` wins over it"),
     Node("run/dbfiles", Verdict.DROPPED, "an old place of `database/dbfiles`"),
+    Node("run/host", Verdict.DROPPED, "an old place of `host`"),
     Node("sitegroup", Verdict.REFUSED, "BETY's groups of sites are not read: write the sites out as `run/settings.N`"),
     Node("multisettings", Verdict.SET, "only `run` may differ between sites"),
     Node("assim.batch", Verdict.REFUSED, _REMOVE),
@@ -101,12 +104,12 @@ NODES = (
 )
 """In the order of precedence: the first row that fits holds. A node that no row fits is IGNORED."""
 
-_SITE = re.compile(r"settings\.[0-9]+")
+_SITE = re.compile(r"settings\.[0-9]+|site\.[A-Za-z0-9_.-]+")
 _PATTERNS = tuple((tuple(node.path.split("/")), node) for node in NODES)
 
 
 def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:
-    """The place of a child; those of one site among several count as the run's own."""
+    """The place of a child; the part of one site among several has the place of the run."""
     return parent if parent == ("run",) and _SITE.fullmatch(tag) else (*parent, tag)
 
 

@@ -81,6 +81,7 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     made = _Adoption(ours, lines)
     result = made.children(root, (), root.tag)
     _check_multisettings(root, made)
+    _check_site_pfts(root, made)
     ensemble = result.find("ensemble")
     if ensemble is not None:
         _complete_ensemble(ensemble, root)
@@ -180,14 +181,19 @@ class _Adoption:
     ours: Ours
     lines: dict[int, int]
     ignored: dict[str, None] = field(default_factory=dict)
+    _sites: int = 0
 
     def children(self, element: ET.Element, place: tuple[str, ...], tag: str) -> ET.Element:
         made = ET.Element(tag)
         made.text = element.text
+        if len(place) == 3 and place[:2] == ("run", "inputs") and not len(element):
+            # PEcAn's older form, in which the input is its path
+            return self._input(element, place)
         for child in element:
             below = nodes.segment(place, child.tag)
             if below == place:
-                made.append(self.children(child, place, child.tag))
+                self._sites += 1
+                made.append(self.children(child, place, f"settings.{self._sites}"))
                 continue
             copy = self._one(child, below)
             if copy is not None:
@@ -204,12 +210,12 @@ class _Adoption:
         if row is None:
             if nodes.has_rows_below(place):
                 return self.children(element, place, element.tag)
-            self._ignore(place)
+            self._ignore(element, place)
             return None
         if row.verdict is Verdict.REFUSED:
             self.refuse(element, place, f"is not supported: {row.why}".replace("`", ""))
         if row.verdict is Verdict.IGNORED:
-            self._ignore(place)
+            self._ignore(element, place)
         if row.verdict is not Verdict.HONOURED:
             return None
         copy = _copy(element)
@@ -219,9 +225,16 @@ class _Adoption:
             self._check_fits(element, place)
         return copy
 
-    def _ignore(self, place: tuple[str, ...]) -> None:
-        if len(self.ignored) < MOST_IGNORED:
+    def _ignore(self, element: ET.Element, place: tuple[str, ...]) -> None:
+        if _says_something(element) and len(self.ignored) < MOST_IGNORED:
             self.ignored["/".join(place)[:100]] = None
+
+    def _input(self, element: ET.Element, place: tuple[str, ...]) -> ET.Element:
+        made, path = ET.Element(element.tag), ET.Element("path")
+        path.text = element.text
+        self._resolve(element, path, (*place, "path"))
+        made.append(path)
+        return made
 
     def _resolve(self, element: ET.Element, copy: ET.Element, place: tuple[str, ...]) -> None:
         for original, leaf in zip(element.iter(), copy.iter(), strict=True):
@@ -256,13 +269,22 @@ class _Adoption:
                 if element.find(tag) is None:
                     self.refuse(element, place, f"has no {tag}: the light executor looks no sites up in BETY")
         if place == ("pfts", "pft") and not any(
-            len(given) for given in (element.find("constants"), element.find("priors")) if given is not None
+            given.tag != "name" and _says_something(given) and _is_honoured((*place, given.tag)) for given in element
         ):
             self.refuse(
                 element,
                 place,
                 "has neither priors nor constants: the light executor reads no priors from BETY; give pft/priors",
             )
+
+
+def _says_something(element: ET.Element) -> bool:
+    return len(element) > 0 or bool((element.text or "").strip())
+
+
+def _is_honoured(place: tuple[str, ...]) -> bool:
+    row = nodes.find(place)
+    return nodes.has_rows_below(place) if row is None else row.verdict is Verdict.HONOURED
 
 
 def _copy(element: ET.Element) -> ET.Element:
@@ -277,6 +299,18 @@ def _check_multisettings(root: ET.Element, made: _Adoption) -> None:
         names = {(leaf.text or "").strip() for leaf in element.iter()} - {"", "run"}
         if names:
             made.refuse(element, ("multisettings",), f"is {min(names)[:80]}: only run may differ between sites")
+
+
+def _check_site_pfts(root: ET.Element, made: _Adoption) -> None:
+    names = {(name.text or "").strip() for name in root.iterfind("pfts/pft/name")}
+    for element in root.iterfind("run//site/site.pft"):
+        given = {(leaf.text or "").strip() for leaf in element.iter()} - {""}
+        if given and given != names:
+            made.refuse(
+                element,
+                ("run", "site", "site.pft"),
+                "does not name all PFTs, but every site has them all: make a workflow for each kind of site",
+            )
 
 
 def _complete_ensemble(ensemble: ET.Element, given: ET.Element) -> None:

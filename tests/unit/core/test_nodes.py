@@ -40,7 +40,7 @@ def test_a_node_without_a_row_may_have_rows_below() -> None:
 
 
 def test_one_site_among_several_counts_as_the_run() -> None:
-    assert segment(("run",), "settings.12") == ("run",)
+    assert segment(("run",), "settings.12") == segment(("run",), "site.NL-Loo") == ("run",)
     assert segment(("run",), "site") == ("run", "site")
     assert segment((), "settings.info") == ("settings.info",)
 

@@ -23,7 +23,7 @@ from pecan_operator.errors import UserError
 TEXT = """<pecan>
   <pfts><pft><name>conifer</name><constants><SLA>12</SLA></constants></pft></pfts>
   <ensemble><size>3</size><variable>GPP</variable></ensemble>
-  <benchmarking/>
+  <benchmarking><id>1</id></benchmarking>
   <run>
     <site><id>772</id><name>Niwot</name><lat>40.03</lat><lon>-105.55</lon></site>
     <inputs><met><path>met/Niwot</path></met></inputs>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -105,12 +106,43 @@ def test_several_sites() -> None:
             "inputs",
             {"met": Input(("/data/met/loobos/a", "/data/b"))},
         ),
+        (
+            "<path>Loobos</path>",
+            "<path><path>a</path><path>b</path></path><id></id>",
+            "inputs",
+            {"met": Input(("/data/met/loobos/a", "/data/met/loobos/b"))},
+        ),
+        (
+            "</inputs>",
+            "<soil>soil.nc</soil></inputs>",
+            "inputs",
+            {"met": Input(("/data/met/loobos/Loobos",)), "soil": Input(("/data/met/loobos/soil.nc",))},
+        ),
+        (
+            "</site>",
+            "<site.pft>temperate.coniferous</site.pft></site>",
+            "sites",
+            (Site("NL-Loo", "Loobos", 52.17, 5.74),),
+        ),
         ("<name>Loobos</name>", "", "sites", (Site("NL-Loo", "NL-Loo", 52.17, 5.74),)),
         ("<name>Loobos", "<name>Loobos \n  forest", "sites", (Site("NL-Loo", "Loobos forest", 52.17, 5.74),)),
     ],
 )
 def test_as_pecan_understands_it(old: str, new: str, field: str, value: Any) -> None:
     assert getattr(read(GOOD.replace(old, new)), field) == value
+
+
+def test_sites_may_be_called_as_newer_pecan_calls_them() -> None:
+    newer = re.sub(r"settings\.([12])", r"site.\1", MULTI)
+    assert newer != MULTI
+    assert read(newer) == read(MULTI)
+
+
+def test_empty_nodes_are_not_worth_naming() -> None:
+    assert read_user_settings(GOOD.replace("<model>", "<model><options/><edin> </edin>"), OURS).ignored == (
+        "sensitivity.analysis",
+        "run/inputs/met/source",
+    )
 
 
 def test_variables_of_the_sensitivity_analysis_are_those_of_the_ensemble_that_has_none() -> None:
@@ -161,6 +193,8 @@ def test_fields_of_the_workflow_win() -> None:
         ("1998/12/31</end", "1998/01/01</end", "run/end.date must be after run/start.date"),
         ("1998/12/31</end", "1998/12/31 12:00:00</end", "run/end.date must be a day"),
         ("1998/12/31</end", "3998/12/31</end", "run/end.date 3998-12-31 must be in a year from 1000 to 2999"),
+        ("</inputs>", "<soil/></inputs>", "run/inputs/soil/path is empty"),
+        ("</site>", "<site.pft><pft.name>grass</pft.name></site.pft></site>", "site.pft does not name all PFTs"),
         ("<method>sampling", "<parent>soil</parent><method>sampling", "samplingspace/met/parent is not supported"),
         ("<info>", "<multisettings><multisettings>ensemble</multisettings></multisettings><info>", "is ensemble: only"),
     ],

@@ -782,7 +782,7 @@ def test_an_ensemble_of_many_runs_takes_few_writes() -> None:
 PECAN_XML = """<pecan>
   <pfts><pft><name>conifer</name><constants><SLA>12</SLA></constants></pft></pfts>
   <ensemble><size>4</size><variable>GPP</variable></ensemble>
-  <benchmarking/>
+  <benchmarking><id>1</id></benchmarking>
   <run>
     <site><id>772</id><name>Niwot</name><lat>40.03</lat><lon>-105.55</lon></site>
     <inputs><met><path>Niwot</path></met></inputs>
@@ -848,7 +848,7 @@ def test_only_a_job_can_read_what_is_on_the_data_volume() -> None:
 
 
 def test_without_ignored_nodes_there_is_no_condition_about_them() -> None:
-    world = until_phase(given_as(inline=PECAN_XML.replace("<benchmarking/>", "")), "Running")
+    world = until_phase(given_as(inline=PECAN_XML.replace("<benchmarking><id>1</id></benchmarking>", "")), "Running")
     assert [each for each in status(world)["conditions"] if each["type"] == "SettingsIgnored"] == []
 
 
@@ -861,7 +861,11 @@ def until_ready_says(world: World, reason: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("<benchmarking/>", "<meta.analysis/>", "pecan.xml line 4: meta.analysis is not supported"),
+        (
+            "<benchmarking><id>1</id></benchmarking>",
+            "<meta.analysis/>",
+            "pecan.xml line 4: meta.analysis is not supported",
+        ),
         ("<run>", "<model><type>ED2</type></model><run>", "model/type is 'ED2', but the model of modelRef has 'DALEC'"),
     ],
 )
