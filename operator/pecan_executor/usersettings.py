@@ -27,9 +27,9 @@ _NODES = {
     "pfts": "pfts/pft",
     "traits": "priors",
     "variables": "variable",
-    "startYear": "start.year",
-    "endYear": "end.year",
-    "samplingMethod": "samplingspace/parameters/method",
+    "start_year": "start.year",
+    "end_year": "end.year",
+    "sampling_method": "samplingspace/parameters/method",
 }
 
 
