@@ -47,6 +47,11 @@ class WorkflowFolder:
         return self.path / ".pecan-runs.json"
 
     @property
+    def ignored(self) -> Path:
+        """Nodes of a user's pecan.xml that have no effect, where the pecan.xml was read on the data volume."""
+        return self.path / ".pecan-ignored.json"
+
+    @property
     def results(self) -> Path:
         return self.path / ".pecan-results.json"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pecan_executor import settings as pecan_settings
 from pecan_executor.files import WorkflowFolder, make_directory, write_text
-from pecan_operator.core.pecanxml import Settings
+from pecan_executor.usersettings import read_user_settings
+from pecan_operator.core.pecanxml import Settings, render
+from pecan_operator.core.userxml import MOST_BYTES, Ours
 from pecan_operator.errors import UserError
 
 
@@ -16,7 +19,27 @@ def make_folder(folder: WorkflowFolder, source: Path, workflow_id: int, uid: str
     Raises:
         UserError: the settings are wrong or are those of another workflow, or the folder is another workflow's.
     """
-    settings = pecan_settings.read(source)
+    text = pecan_settings.read_text(source)
+    return _make(folder, text, pecan_settings.parse(text), workflow_id, uid)
+
+
+def adopt_pecan_xml(folder: WorkflowFolder, source: Path, ours: Path, workflow_id: int, uid: str) -> Settings:
+    """Make the folder with a user's pecan.xml, completed by what is in the file `ours`; repeating it changes nothing.
+
+    Raises:
+        UserError: there is no such file, it is wrong, or the folder is another workflow's.
+    """
+    if not source.is_file():
+        what = "is not a file" if source.exists() else "does not exist: put it on the data volume"
+        raise UserError("PecanXmlMissing", f"{source} {what}")
+    with source.open("rb") as file:
+        user = read_user_settings(file.read(MOST_BYTES + 1), Ours.from_json(ours.read_text()))
+    _make(folder, render(user.settings), user.settings, workflow_id, uid)
+    write_text(folder.ignored, json.dumps(user.ignored) + "\n")
+    return user.settings
+
+
+def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: int, uid: str) -> Settings:
     check_settings(settings, folder, workflow_id)
     make_directory(folder.path.parent)
     make_directory(folder.path)
@@ -30,7 +53,7 @@ def make_folder(folder: WorkflowFolder, source: Path, workflow_id: int, uid: str
     write_text(folder.owner, uid + "\n")
     make_directory(folder.run)
     make_directory(folder.out)
-    write_text(folder.settings, source.read_text())
+    write_text(folder.settings, text)
     return settings
 
 

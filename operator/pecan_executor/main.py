@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EX_OK, EX_DATAERR, EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 0, 65, 70, 74, 75
 SETTINGS = Path("/etc/pecan/pecan.xml")
+OURS = Path("/etc/pecan/ours.json")
 _MOST_NAMED = 20
 
 
@@ -39,6 +40,8 @@ class Call:
 
     folder: WorkflowFolder
     settings: Path
+    pecan_xml: Path | None
+    ours: Path
 
     @property
     def workflow_id(self) -> int:
@@ -53,9 +56,12 @@ class Call:
 
 
 def _folder(call: Call) -> str:
-    from pecan_executor.folder import make_folder
+    from pecan_executor.folder import adopt_pecan_xml, make_folder
 
-    make_folder(call.folder, call.settings, call.workflow_id, call.workflow_uid)
+    if call.pecan_xml is None:
+        make_folder(call.folder, call.settings, call.workflow_id, call.workflow_uid)
+    else:
+        adopt_pecan_xml(call.folder, call.pecan_xml, call.ours, call.workflow_id, call.workflow_uid)
     return f"{call.folder.path} is ready"
 
 
@@ -159,11 +165,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--settings", type=Path, default=SETTINGS, help=f"pecan.xml for the step folder (default: {SETTINGS})"
     )
+    parser.add_argument(
+        "--pecan-xml", type=Path, help="a user's pecan.xml for the step folder, to be completed instead of --settings"
+    )
+    parser.add_argument("--ours", type=Path, default=OURS, help=f"what completes it (default: {OURS})")
     options = parser.parse_args(arguments)
     os.umask(0o002)
     log: Path | None = None
     try:
-        call = Call(WorkflowFolder(Path(options.folder or _variable("PECAN_FOLDER")).absolute()), options.settings)
+        folder = WorkflowFolder(Path(options.folder or _variable("PECAN_FOLDER")).absolute())
+        call = Call(folder, options.settings, options.pecan_xml, options.ours)
         log = call.folder.log
         text = STEPS[options.step][1](call)
     except UserError as error:

@@ -39,11 +39,15 @@ _INPUT_METHODS = ("sampling", "looping")
 
 def read(path: Path) -> Settings:
     """The settings in a file; raises UserError naming the node that is wrong."""
+    return parse(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """A file with settings; raises UserError when there is none."""
     try:
-        text = path.read_bytes()
+        return path.read_text()
     except FileNotFoundError:
         raise UserError("SettingsMissing", f"{path} is missing: run the step folder first") from None
-    return parse(text)
 
 
 def parse(text: str | bytes) -> Settings:
@@ -93,7 +97,7 @@ def parse(text: str | bytes) -> Settings:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise UserError("BadSettings", f"pecan.xml {what}")
+    raise UserError("BadSettings", f"pecan.xml {what[:900]}")
 
 
 class _Node:

@@ -138,7 +138,8 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class WorkflowRequest:
-    """What a PecanWorkflow asks the ledger to accept; dates are inclusive UTC days (ISO 8601)."""
+    """What a PecanWorkflow asks the ledger to accept; dates are inclusive UTC days (ISO 8601), None when only a file on
+    the data volume tells them. `settings_ignored` are nodes of a user's pecan.xml that have no effect."""
 
     uid: str
     namespace: str
@@ -146,8 +147,8 @@ class WorkflowRequest:
     model_id: int
     queue: str
     hostname: str
-    start_date: str
-    end_date: str
+    start_date: str | None
+    end_date: str | None
     params: Mapping[str, Any]
     notes: str
     priority: int
@@ -156,6 +157,7 @@ class WorkflowRequest:
     stop_on_error: bool
     suspended: bool
     folder_policy: str
+    settings_ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ class WorkflowRow:
     message: str | None
     results: Mapping[str, Any]
     retry_generation: int
+    settings_ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,27 @@ def test_accept_makes_both_rows(ledger, ledger_database, request_for):
     assert bety["finished_at"] is None
 
 
+def test_dates_that_only_a_job_can_read_come_later(ledger, ledger_database, request_for):
+    unread = ledger.accept_workflow(request_for("a", start_date=None, end_date=None))
+    bety = bety_row(ledger_database, unread.workflow_id)
+    assert (bety["start_date"], bety["end_date"]) == (None, None)
+    said = {"start_date": "1999-01-01", "end_date": "2000-12-31", "stop_on_error": True, "ignored": ["a/b", "c, 'd'"]}
+    for _ in range(2):
+        ledger.report_settings(unread.workflow_id, **said)
+    row = ledger.read_workflow("a")
+    assert (row.stop_on_error, row.settings_ignored) == (True, ("a/b", "c, 'd'"))
+    bety = bety_row(ledger_database, unread.workflow_id)
+    assert (str(bety["start_date"]), str(bety["end_date"])) == ("1999-01-01 00:00:00", "2000-12-31 00:00:00")
+    with pytest.raises(UserError, match="the ledger knows no workflow 4711"):
+        ledger.report_settings(4711, **said)
+
+
+def test_what_a_pecan_xml_says_in_vain_is_kept(ledger, request_for):
+    ignored = ("benchmarking", "run/inputs/met/source")
+    assert ledger.accept_workflow(request_for("a", settings_ignored=ignored)).settings_ignored == ignored
+    assert ledger.accept_workflow(request_for("b")).settings_ignored == ()
+
+
 def test_accept_is_idempotent(ledger, request_for):
     row = ledger.accept_workflow(request_for("a"))
     assert ledger.accept_workflow(request_for("a", priority=9)) == row

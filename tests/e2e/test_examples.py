@@ -94,6 +94,49 @@ def test_the_shares_of_all_traits_are_in_the_table(site: Site, sensitivity: dict
         assert sum(shares) == pytest.approx(1, abs=0.01)
 
 
+@pytest.fixture(scope="module")
+def adopted(site: Site, folder: str) -> str:
+    """The folder of the workflow that is given as a pecan.xml, after its end."""
+    site.apply(example("workflows/loobos-pecanxml.yaml"))
+    status = site.wait_finished("loobos-pecanxml")
+    assert status["phase"] == "Succeeded", status
+    return str(status["folder"])
+
+
+def test_a_pecan_xml_is_run_and_what_has_no_effect_is_named(site: Site, adopted: str) -> None:
+    assert site.condition("loobos-pecanxml", "Ready")["message"] == "15 of 15 runs succeeded"
+    ignored = site.condition("loobos-pecanxml", "SettingsIgnored")
+    assert ignored["message"] == "nodes of pecan.xml that have no effect: run/inputs/met/source"
+    written = site.run("pecan-data", "cat", f"{adopted}/pecan.xml")
+    assert f"<outdir>{adopted}</outdir>" in written
+    assert "<path>/data/met/loobos/Loobos</path>" in written
+    assert "<database>" not in written
+
+
+def on_the_volume(name: str, path: str) -> dict[str, Any]:
+    """A workflow whose pecan.xml is a file on the data volume."""
+    manifest = example("workflows/loobos-pecanxml.yaml", name=name)
+    manifest["spec"]["pecanXml"] = {"path": path}
+    return manifest
+
+
+def test_the_pecan_xml_of_a_folder_can_be_run_from_there(site: Site, adopted: str) -> None:
+    site.apply(on_the_volume("loobos-again", f"{adopted}/pecan.xml"))
+    status = site.wait_finished("loobos-again")
+    assert status["phase"] == "Succeeded", status
+    assert status["progress"] == "15/15"
+    (row,) = site.query(f"SELECT start_date::text, end_date::text FROM workflows WHERE id = {status['workflowId']}")
+    assert row == {"start_date": "1998-01-01 00:00:00", "end_date": "1998-12-31 00:00:00"}
+
+
+def test_a_pecan_xml_that_is_not_there_is_told(site: Site, adopted: str) -> None:
+    site.apply(on_the_volume("loobos-nowhere", "/data/nowhere/pecan.xml"))
+    status = site.wait_finished("loobos-nowhere")
+    assert status["phase"] == "Failed", status
+    says = site.condition("loobos-nowhere", "Prepared")["message"]
+    assert "/data/nowhere/pecan.xml does not exist: put it on the data volume" in says
+
+
 def test_an_image_of_another_model_is_told(site: Site) -> None:
     model = example("models/dalec.yaml", name="dalec-mistaken")
     model["spec"].update(revision="v2", scaling={"minReplicas": 1, "maxReplicas": 1})

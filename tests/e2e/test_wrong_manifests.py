@@ -18,7 +18,7 @@ from pecan_operator.api.base import API_VERSION
 from pecan_operator.api.platform import PlatformSpec
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("platforms", "models", "workflows")
+TABLES = ("platforms", "models", "workflows", "pecanxml")
 STRICT = [("fieldValidation", "Strict")]
 
 Manifest = dict[str, Any]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from pecan_operator.api.base import (
     ApiModel,
@@ -16,6 +18,7 @@ from pecan_operator.api.base import (
     Conditions,
     Definition,
     Extra,
+    ObjectName,
     ObjectRef,
     Resource,
     Rule,
@@ -322,11 +325,78 @@ class Retry(ApiModel):
     """How often a failing run is tried, the first time included; left out, as the model says."""
 
 
+class ConfigMapKey(ApiModel):
+    """A text in a ConfigMap of the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+    key: Annotated[str, *text(r"^[A-Za-z0-9._-]+$", "must be a key: letters, digits, '.', '_' and '-'", 253)] = (
+        "pecan.xml"
+    )
+    """Key of the text in its data."""
+
+
+class PecanXml(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            "[has(self.inline), has(self.configMap), has(self.path)].filter(given, given).size() == 1",
+            "give exactly one of inline, configMap and path",
+        )
+    ),
+):
+    """A pecan.xml, with root pecan or pecan.multi."""
+
+    inline: Annotated[str, Field(min_length=1, max_length=65536)] | None = None
+    """The text itself."""
+    config_map: ConfigMapKey | None = None
+    """Where the text is in a ConfigMap; it is read when the workflow is accepted and when it is prepared."""
+    path: DataPath | None = None
+    """The file on the data volume."""
+    base_dir: DataPath | None = None
+    """Folder in which relative paths of the pecan.xml begin; left out, the folder of path."""
+
+
+@dataclass(frozen=True)
+class Structured:
+    """The fields of a workflow that a pecan.xml stands instead of."""
+
+    start: date
+    end: date
+    sites: tuple[Site, ...]
+    inputs: dict[str, Input]
+    pfts: tuple[Pft, ...]
+    ensemble: Ensemble | None
+    sensitivity_analysis: SensitivityAnalysis | None
+
+
+_BESIDE = "is not allowed beside pecanXml: say it in the pecan.xml"
+STRUCTURED = ("start", "end", "sites", "inputs", "pfts")
+
+
+def _required(field: str) -> Rule:
+    return rule(
+        f"has(self.pecanXml) || has(self.{field})",
+        f"{field} is required, unless pecanXml is given",
+        path=f".{field}",
+        reason="FieldValueRequired",
+    )
+
+
+def _forbidden(field: str) -> Rule:
+    return rule(
+        f"!has(self.pecanXml) || !has(self.{field})",
+        f"{field} {_BESIDE}",
+        path=f".{field}",
+        reason="FieldValueForbidden",
+    )
+
+
 def _year_inside(part: str, field: str) -> Rule:
     year = f"self.{part}.{field}"
+    all_given = f"has(self.{part}) && has({year}) && has(self.start) && has(self.end)"
     return rule(
-        f"!has(self.{part}) || !has({year}) "
-        f"|| ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
+        f"!({all_given}) || ({year} >= self.start.getFullYear() && {year} <= self.end.getFullYear())",
         f"{field} must be a year between start and end",
         path=f".{part}.{field}",
     )
@@ -341,11 +411,20 @@ _QUANTILES = " + ".join(
 
 class WorkflowSpec(
     ApiModel,
+    validate_default=True,
     json_schema_extra=rules(
-        rule("self.start < self.end", "end must be after start", path=".end"),
+        *(_required(field) for field in STRUCTURED),
+        *(_forbidden(field) for field in (*STRUCTURED, "ensemble", "sensitivityAnalysis")),
         rule(
-            "has(self.ensemble) || has(self.sensitivityAnalysis)",
-            "give an ensemble, a sensitivityAnalysis or both: without, there is nothing to run",
+            "has(self.pecanXml) == has(oldSelf.pecanXml)",
+            f"pecanXml {_STAYS}",
+            path=".pecanXml",
+            reason="FieldValueForbidden",
+        ),
+        rule("!has(self.start) || !has(self.end) || self.start < self.end", "end must be after start", path=".end"),
+        rule(
+            "has(self.pecanXml) || has(self.ensemble) || has(self.sensitivityAnalysis)",
+            "give an ensemble, a sensitivityAnalysis or both, unless pecanXml is given: without, there is nothing to run",
             path=".ensemble",
             reason="FieldValueRequired",
         ),
@@ -356,7 +435,7 @@ class WorkflowSpec(
             reason="FieldValueRequired",
         ),
         rule(
-            "!has(self.sensitivityAnalysis)"
+            "!has(self.sensitivityAnalysis) || !has(self.pfts)"
             " || self.pfts.exists(pft, pft.traits.exists(trait, !(trait in pft.constants))"
             " || has(pft.priors.csv) || has(pft.priors.posteriorFiles) || has(pft.priors.samplesCsv))",
             "a sensitivity analysis needs a trait with a distribution, in any PFT, that is not among its constants",
@@ -368,12 +447,13 @@ class WorkflowSpec(
             for field in ("startYear", "endYear")
         ),
         rule(
-            f"!has(self.ensemble) || self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
+            f"!has(self.ensemble) || !has(self.sites) || self.ensemble.size * size(self.sites) <= {MOST_RUNS}",
             f"a workflow may have {MOST_RUNS} runs: reduce ensemble.size or the number of sites",
             path=".ensemble.size",
         ),
         rule(
-            "!has(self.sensitivityAnalysis) || size(self.sites) * ((has(self.ensemble) ? self.ensemble.size : 0)"
+            "!has(self.sensitivityAnalysis) || !has(self.sites) || !has(self.pfts)"
+            " || size(self.sites) * ((has(self.ensemble) ? self.ensemble.size : 0)"
             f" + 1 + {_VARIED} * ({_QUANTILES})) <= {MOST_RUNS}",
             f"a workflow may have {MOST_RUNS} runs, and there are more with those of the sensitivity analysis, which has"
             " at each site one for each trait and quantile: reduce quantiles, traits, ensemble.size or sites",
@@ -389,38 +469,44 @@ class WorkflowSpec(
 
     model_ref: Annotated[ObjectRef, Fixed]
     """The PecanModel of this namespace to run."""
-    start: Annotated[Day, Fixed]
+    pecan_xml: Annotated[PecanXml, Fixed] | None = None
+    """The workflow as PEcAn's users write it, instead of start, end, sites, inputs, pfts, ensemble
+    and sensitivityAnalysis."""
+    start: Annotated[Day, Fixed] | None = None
     """First day of the runs (UTC), such as 1997-01-01."""
-    end: Annotated[Day, Fixed]
+    end: Annotated[Day, Fixed] | None = None
     """Last day of the runs (UTC), inclusive; after start."""
-    sites: Annotated[tuple[Site, ...], Field(min_length=1, max_length=1000), keyed_by("id"), Fixed]
+    sites: Annotated[tuple[Site, ...], Field(min_length=1, max_length=1000), keyed_by("id"), Fixed] | None = None
     """Where to run: every member runs at every site."""
-    inputs: Annotated[
-        dict[InputTag, Input],
-        Field(max_length=10),
-        Extra(
-            rules(
-                rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"),
-                rule(
-                    "self.all(tag, !has(self[tag].parent) || self[tag].parent in self)",
-                    "parent must be the tag of another input",
-                ),
-                rule(
-                    "self.all(tag, !has(self[tag].parent) || !(self[tag].parent in self)"
-                    " || !has(self[self[tag].parent].parent))",
-                    "parent must be an input that has no parent itself",
-                ),
-                rule(
-                    "self.all(tag, !has(self[tag].parent) || !(self[tag].parent in self)"
-                    " || size(self[tag].paths) == size(self[self[tag].parent].paths))",
-                    "an input must have as many paths as its parent",
-                ),
-            )
-        ),
-        Fixed,
-    ]
+    inputs: (
+        Annotated[
+            dict[InputTag, Input],
+            Field(max_length=10),
+            Extra(
+                rules(
+                    rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"),
+                    rule(
+                        "self.all(tag, !has(self[tag].parent) || self[tag].parent in self)",
+                        "parent must be the tag of another input",
+                    ),
+                    rule(
+                        "self.all(tag, !has(self[tag].parent) || !(self[tag].parent in self)"
+                        " || !has(self[self[tag].parent].parent))",
+                        "parent must be an input that has no parent itself",
+                    ),
+                    rule(
+                        "self.all(tag, !has(self[tag].parent) || !(self[tag].parent in self)"
+                        " || size(self[tag].paths) == size(self[self[tag].parent].paths))",
+                        "an input must have as many paths as its parent",
+                    ),
+                )
+            ),
+            Fixed,
+        ]
+        | None
+    ) = None
     """Input files by PEcAn's input tag; met is required."""
-    pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed]
+    pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed] | None = None
     """Plant functional types with the uncertainty of their traits."""
     ensemble: Ensemble | None = None
     """The members and what is computed of them. Left out, there is only the sensitivity analysis."""
@@ -471,6 +557,36 @@ class WorkflowSpec(
     """True: running jobs are stopped and the workflow ends as Cancelled. Cannot be taken back."""
     folder_policy: Literal["Retain", "Delete"] = "Retain"
     """What becomes of the workflow's folder under /data/workflows when the PecanWorkflow is deleted."""
+
+    @field_validator(*STRUCTURED)
+    @classmethod
+    def _is_given_or_not(cls, value: Any, info: ValidationInfo) -> Any:
+        if "pecan_xml" in info.data and (value is None) == (info.data["pecan_xml"] is None):
+            what = "missing" if value is None else "beside_pecan_xml"
+            raise PydanticCustomError(what, _BESIDE)
+        return value
+
+    # pydantic takes fields in their order: when it comes to the second, the first is known.
+    @field_validator("ensemble", "sensitivity_analysis")
+    @classmethod
+    def _one_is_given(cls, value: Any, info: ValidationInfo) -> Any:
+        beside = info.data.get("pecan_xml") is not None
+        if value is not None and beside:
+            raise PydanticCustomError("beside_pecan_xml", _BESIDE)
+        if (
+            info.field_name == "sensitivity_analysis"
+            and not beside
+            and value is None
+            and not info.data.get("ensemble", 1)
+        ):
+            raise PydanticCustomError("nothing_to_run", "give an ensemble, a sensitivityAnalysis or both")
+        return value
+
+    @property
+    def structured(self) -> Structured:
+        """The fields that are there unless pecanXml is."""
+        parts = (*STRUCTURED, "ensemble", "sensitivity_analysis")
+        return Structured(**{field: getattr(self, field) for field in parts})
 
 
 class RunNumbers(Status):
@@ -532,7 +648,7 @@ class WorkflowStatus(Status):
     results: Annotated[dict[str, Any], Extra({"x-kubernetes-preserve-unknown-fields": True})] | None = None
     """Headline numbers of the analysis, as the executor reports them."""
     conditions: Conditions = ()
-    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed, Retried and ModelReady."""
+    """Ready, Accepted, Prepared, RunsFinished, AllRunsSucceeded, Analysed, Retried, SettingsIgnored and ModelReady."""
 
 
 class PecanWorkflow(Resource):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pecan_operator.api.workflow import PecanWorkflow
@@ -11,6 +13,7 @@ from pecan_operator.core import labels, pecanxml, pods
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.names import child
 from pecan_operator.core.runs import EXIT_BAD_DATA
+from pecan_operator.core.userxml import Ours
 from pecan_operator.records import WorkflowRow
 
 Manifest = dict[str, Any]
@@ -36,7 +39,7 @@ class Site:
 
 def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> pecanxml.Settings:
     """What pecan.xml says of the structured fields of a workflow."""
-    spec = workflow.spec
+    spec = workflow.spec.structured
     return pecanxml.Settings(
         workflow_id=row.workflow_id,
         folder=row.folder,
@@ -66,8 +69,29 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
         ],
         ensemble=_ensemble(workflow),
         stop_on_error=row.stop_on_error,
-        delete_raw=spec.delete_raw,
+        delete_raw=workflow.spec.delete_raw,
         sensitivity_analysis=_sensitivity_analysis(workflow),
+    )
+
+
+def ours(workflow: PecanWorkflow, row: WorkflowRow | None, model: pecanxml.Model, queue: str, hostname: str) -> Ours:
+    """What is ours to say in a user's pecan.xml. Without a row its id and folder stand for those it will get."""
+    spec = workflow.spec
+    source = spec.pecan_xml
+    workflow_id = 1 if row is None else row.workflow_id
+    base_dir = None
+    if source is not None:
+        base_dir = source.base_dir or (source.path and posixpath.dirname(source.path))
+    return Ours(
+        workflow_id=workflow_id,
+        folder=f"/data/workflows/PEcAn_{workflow_id}" if row is None else row.folder,
+        hostname=hostname,
+        queue=queue,
+        model=model,
+        base_dir=base_dir,
+        stop_on_error=spec.stop_on_error,
+        delete_raw=spec.delete_raw,
+        seed=seed(workflow),
     )
 
 
@@ -105,13 +129,14 @@ def seed(workflow: PecanWorkflow) -> int:
     return pecanxml.seed_of(workflow.uid) if given is None else given
 
 
-def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str) -> Manifest:
-    """The ConfigMap with pecan.xml, mounted into the workflow's Jobs."""
+def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str | Ours) -> Manifest:
+    """The ConfigMap mounted into the workflow's Jobs: pecan.xml, or what completes the one that is on the data volume."""
+    data = {"ours.json": json.dumps(asdict(pecan_xml))} if isinstance(pecan_xml, Ours) else {"pecan.xml": pecan_xml}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(workflow.name, workflow.namespace, "settings", owner),
-        "data": {"pecan.xml": pecan_xml},
+        "data": data,
     }
 
 
@@ -124,6 +149,9 @@ def prepare_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: Workflow
     ]
     containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
     # The step `folder` puts pecan.xml beside the data; all later ones read it there.
+    source = workflow.spec.pecan_xml
+    if source is not None and source.path is not None:
+        containers[0]["args"] += ["--pecan-xml", source.path]
     containers[0]["volumeMounts"].append({"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True})
     volumes = [{"name": "settings", "configMap": {"name": child(workflow.name, "settings")}}]
     return _job(workflow, owner, row, site, "prepare", containers, volumes)

@@ -79,6 +79,7 @@ STOPPED_ON_ERROR = "a run failed and stopOnError is true"
 DEADLINE = "deadlineSeconds is over"
 RETRIED = "Retried"
 RETRY_WAITS = "Waiting"
+MOST_NAMED = 20
 
 
 def is_over(obj: Mapping[str, Any]) -> bool:
@@ -207,6 +208,7 @@ def conditions(facts: Facts, failures: Sequence[FailedRun], model: Sequence[Cond
         Condition("Accepted", True, "Accepted", f"workflow {facts.row.workflow_id}"),
         *stages,
         *_retried(facts),
+        *_settings_ignored(facts.row.settings_ignored),
         *model,
     ]
 
@@ -290,6 +292,14 @@ def _retried(facts: Facts) -> list[Condition]:
         reason, message = _retry_hindrance(facts) or (RETRY_WAITS, "the failed runs are about to be planned again")
         return [Condition(RETRIED, False, reason, message)]
     return [Condition(RETRIED, True, RETRIED, f"retryGeneration {facts.retry_generation} has been carried out")]
+
+
+def _settings_ignored(nodes: Sequence[str]) -> list[Condition]:
+    if not nodes:
+        return []
+    more = f" and {len(nodes) - MOST_NAMED} more" if len(nodes) > MOST_NAMED else ""
+    named = ", ".join(nodes[:MOST_NAMED]) + more
+    return [Condition("SettingsIgnored", True, "NodesIgnored", f"nodes of pecan.xml that have no effect: {named}")]
 
 
 def _is_retry_settled(condition: Mapping[str, Any] | None) -> bool:

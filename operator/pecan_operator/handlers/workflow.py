@@ -32,6 +32,7 @@ from pecan_operator.errors import NotYet, OperatorError
 from pecan_operator.handlers.context import Context, Object
 from pecan_operator.handlers.installation import Installation
 from pecan_operator.handlers.places import Places
+from pecan_operator.handlers.settings_source import SettingsSource
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import Outcome, RunCounts, WorkflowRequest, WorkflowRow
 
@@ -56,6 +57,7 @@ class WorkflowHandler:
 
     def __post_init__(self) -> None:
         self._places = Places(self.context.settings.executor_jobs, self.context.enqueue)
+        self._source = SettingsSource(self.context)
 
     def reconcile(self, key: Key) -> None:
         obj = self.context.find(key)
@@ -97,25 +99,28 @@ class WorkflowHandler:
     def _accept(self, workflow: PecanWorkflow, installation: Installation) -> WorkflowRow:
         model = self._model(workflow)
         spec = workflow.spec
-        one_run = spec.sensitivity_analysis is None and spec.ensemble and spec.ensemble.size * len(spec.sites) == 1
+        model_id = self._model_id(model)
+        hostname = installation.connections.hostname
+        asked = self._source.asked(workflow, self._described(model, model_id), model.spec.queue, hostname)
         return installation.ledger.accept_workflow(
             WorkflowRequest(
                 uid=workflow.uid,
                 namespace=workflow.namespace,
                 name=workflow.name,
-                model_id=self._model_id(model),
+                model_id=model_id,
                 queue=model.spec.queue,
-                hostname=installation.connections.hostname,
-                start_date=spec.start.isoformat(),
-                end_date=spec.end.isoformat(),
+                hostname=hostname,
+                start_date=asked.start_date,
+                end_date=asked.end_date,
                 params={"pecanworkflow": f"{workflow.namespace}/{workflow.name}", "uid": workflow.uid},
                 notes=f"PecanWorkflow {workflow.namespace}/{workflow.name}",
                 priority=spec.priority,
                 max_parallel=spec.max_parallel,
                 max_attempts=spec.retry.max_attempts or model.spec.run.max_attempts,
-                stop_on_error=spec.stop_on_error if spec.stop_on_error is not None else bool(one_run),
+                stop_on_error=asked.stop_on_error,
                 suspended=spec.suspend,
                 folder_policy=spec.folder_policy,
+                settings_ignored=asked.ignored,
             )
         )
 
@@ -248,15 +253,15 @@ class WorkflowHandler:
 
     def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
         model = self._model(workflow)
-        described = pecanxml.Model(
-            id=self._model_id(model),
-            type=model.spec.type,
-            revision=model.spec.revision,
-            binary=model.spec.binary,
-        )
-        xml = pecanxml.render(jobs.settings(workflow, row, described, installation.connections.hostname))
-        self.context.ensure(jobs.settings_config(workflow, obj, xml))
+        described = self._described(model, self._model_id(model))
+        pecan_xml = self._source.pecan_xml(workflow, row, described, installation.connections.hostname)
+        self.context.ensure(jobs.settings_config(workflow, obj, pecan_xml))
         self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)), row)
+
+    @staticmethod
+    def _described(model: PecanModel, model_id: int) -> pecanxml.Model:
+        spec = model.spec
+        return pecanxml.Model(id=model_id, type=spec.type, revision=spec.revision, binary=spec.binary)
 
     def _start(self, job: dict[str, Any], row: WorkflowRow) -> None:
         """Create the Job unless it is there; one of an earlier resource of this name, or of before the latest retry, is
@@ -355,7 +360,8 @@ class WorkflowHandler:
             "observedGeneration": workflow.metadata.generation,
             "workflowId": row.workflow_id,
             "folder": row.folder,
-            "seed": jobs.seed(workflow),
+            # A pecan.xml may have a seed of its own, and may be where only a Job can read it.
+            **({} if workflow.spec.pecan_xml else {"seed": jobs.seed(workflow)}),
             "runs": {
                 "total": counts.total,
                 "planned": counts.planned,

@@ -91,6 +91,25 @@ def test_every_problem_is_named_with_its_field() -> None:
     assert "at least 1 item" not in message
 
 
+def test_a_pecan_xml_stands_instead_of_the_fields() -> None:
+    obj = read("examples/workflows/loobos-pecanxml.yaml")
+    spec = PecanWorkflow.parse(obj).spec
+    assert spec.pecan_xml is not None
+    assert (spec.start, spec.ensemble, spec.pecan_xml.base_dir) == (None, None, "/data/met/loobos")
+    obj["spec"] |= {"start": "1998-01-01"}
+    assert "spec.start: is not allowed beside pecanXml" in problem_of(PecanWorkflow, obj)
+    del obj["spec"]["pecanXml"]
+    message = problem_of(PecanWorkflow, obj)
+    for field in ("end", "sites", "inputs", "pfts"):
+        assert f"spec.{field}: is required" in message
+    assert "spec.start" not in message
+    obj = read("examples/workflows/loobos-ensemble.yaml")
+    del obj["spec"]["ensemble"]
+    assert "give an ensemble, a sensitivityAnalysis or both" in problem_of(PecanWorkflow, obj)
+    obj["spec"]["sensitivityAnalysis"] = {"variables": ["GPP"]}
+    assert PecanWorkflow.parse(obj).spec.structured.ensemble is None
+
+
 @pytest.mark.parametrize("spec", [None, [], "text", 5])
 def test_a_spec_that_is_no_object(spec: Any) -> None:
     assert "spec: must be an object" in problem_of(PecanModel, read("examples/models/dalec.yaml") | {"spec": spec})

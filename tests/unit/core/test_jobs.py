@@ -7,6 +7,7 @@ from objects import DATA, PULLING, workflow_object
 
 from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import jobs, pecanxml
+from pecan_operator.core.userxml import Ours
 from pecan_operator.records import WorkflowRow
 
 OBJECT = workflow_object(metadata={"uid": "uid-loobos"})
@@ -245,3 +246,39 @@ def test_settings_are_mounted_by_the_name_of_their_config_map() -> None:
     assert made["metadata"]["name"] == "loobos-settings"
     assert made["metadata"]["ownerReferences"][0]["uid"] == "uid-loobos"
     assert made["data"] == {"pecan.xml": "<pecan/>"}
+
+
+def given_as(**source: str) -> PecanWorkflow:
+    """The workflow with a pecan.xml instead of fields."""
+    kept = {"modelRef": {"name": "dalec"}, "pecanXml": source}
+    return PecanWorkflow.parse({**OBJECT, "spec": kept})
+
+
+@pytest.mark.parametrize(
+    ("source", "base_dir"),
+    [
+        ({"path": "/data/projects/almond/pecan.xml"}, "/data/projects/almond"),
+        ({"path": "/data/projects/almond/pecan.xml", "baseDir": "/data/met"}, "/data/met"),
+        ({"inline": "<pecan/>", "baseDir": "/data/met"}, "/data/met"),
+        ({"inline": "<pecan/>"}, None),
+    ],
+)
+def test_relative_paths_begin_in_base_dir_or_beside_the_file(source: dict[str, str], base_dir: str | None) -> None:
+    assert jobs.ours(given_as(**source), ROW, MODEL, "DALEC_ev", "docker").base_dir == base_dir
+
+
+def test_a_file_on_the_data_volume_is_read_by_the_step_folder_only() -> None:
+    workflow = given_as(path="/data/almond/pecan.xml")
+    ours = jobs.ours(workflow, ROW, MODEL, "DALEC_ev", "docker")
+    config = jobs.settings_config(workflow, OBJECT, ours)
+    assert list(config["data"]) == ["ours.json"]
+    assert Ours.from_json(config["data"]["ours.json"]) == ours
+    assert (ours.workflow_id, ours.folder, ours.queue, ours.model) == (ROW.workflow_id, ROW.folder, "DALEC_ev", MODEL)
+    pod = jobs.prepare_job(workflow, OBJECT, ROW, SITE)["spec"]["template"]["spec"]
+    steps = [each["args"] for each in [*pod["initContainers"], *pod["containers"]]]
+    assert steps == [["folder", "--pecan-xml", "/data/almond/pecan.xml"], ["prepare"], ["register"]]
+
+
+def test_what_a_pecan_xml_that_is_read_here_asks_for_does_not_change_the_job() -> None:
+    inline = jobs.prepare_job(given_as(inline="<pecan/>"), OBJECT, ROW, SITE)
+    assert inline == jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE)

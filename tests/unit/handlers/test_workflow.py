@@ -793,3 +793,113 @@ def test_an_ensemble_of_many_runs_takes_few_writes() -> None:
     world = until_phase(begun(World(runs=400)), "Succeeded", turns=3000)
     writes = [verb for verb, kind, name in world.kube.writes if (verb, kind) == ("status", "PecanWorkflow")]
     assert len(writes) <= 110
+
+
+# --- given as a pecan.xml ---------------------------------------------------------------------------------------------
+
+
+PECAN_XML = """<pecan>
+  <pfts><pft><name>conifer</name><constants><SLA>12</SLA></constants></pft></pfts>
+  <ensemble><size>4</size><variable>GPP</variable></ensemble>
+  <benchmarking><id>1</id></benchmarking>
+  <run>
+    <site><id>772</id><name>Niwot</name><lat>40.03</lat><lon>-105.55</lon></site>
+    <inputs><met><path>Niwot</path></met></inputs>
+    <start.date>1999/01/01</start.date><end.date>2000/12/31</end.date>
+    <stop_on_error>TRUE</stop_on_error>
+  </run>
+</pecan>
+"""
+
+
+def given_as(**source: Any) -> World:
+    world = World()
+    world.kube.put(model_object())
+    spec = {"modelRef": {"name": "dalec"}, "pecanXml": {"baseDir": "/data/met", **source}}
+    world.kube.put(resource("PecanWorkflow", "loobos", spec))
+    return world
+
+
+def config_map(text: str, key: str = "pecan.xml") -> dict[str, Any]:
+    metadata = {"name": "almond", "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: text}}
+
+
+def settings_of(world: World) -> dict[str, str]:
+    config = world.kube.get("ConfigMap", "loobos-settings")
+    assert config is not None
+    data: dict[str, str] = config["data"]
+    return data
+
+
+@pytest.mark.parametrize("where", ["inline", "configMap"])
+def test_a_pecan_xml_is_run(where: str) -> None:
+    world = given_as(**({"inline": PECAN_XML} if where == "inline" else {"configMap": {"name": "almond"}}))
+    world.kube.put(config_map(PECAN_XML))
+    until_phase(world, "Succeeded")
+    xml = settings_of(world)["pecan.xml"]
+    assert "<path>/data/met/Niwot</path>" in xml
+    assert "<id>99000000001</id>" in xml
+    assert "<queue>DALEC_ev</queue>" in xml
+    assert row(world).stop_on_error is True
+    message = "nodes of pecan.xml that have no effect: benchmarking"
+    assert condition(world, "SettingsIgnored") == ("True", "NodesIgnored", message)
+
+
+def test_the_ledger_is_told_what_a_pecan_xml_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = given_as(inline=PECAN_XML)
+    asked = []
+    accept = world.ledger.accept_workflow
+    monkeypatch.setattr(world.ledger, "accept_workflow", lambda request: asked.append(request) or accept(request))
+    until_phase(world, "Running")
+    (request,) = asked
+    assert (request.start_date, request.end_date) == ("1999-01-01", "2000-12-31")
+    assert (request.stop_on_error, request.settings_ignored) == (True, ("benchmarking",))
+
+
+def test_only_a_job_can_read_what_is_on_the_data_volume() -> None:
+    world = until_phase(given_as(path="/data/almond/pecan.xml"), "Succeeded")
+    assert list(settings_of(world)) == ["ours.json"]
+    made = [each for each in world.kube.writes if each[1:] == ("Job", "loobos-prepare")]
+    assert made == [("create", "Job", "loobos-prepare")]
+    assert row(world).stop_on_error is False
+    assert [each for each in status(world)["conditions"] if each["type"] == "SettingsIgnored"] == []
+
+
+def test_without_ignored_nodes_there_is_no_condition_about_them() -> None:
+    world = until_phase(given_as(inline=PECAN_XML.replace("<benchmarking><id>1</id></benchmarking>", "")), "Running")
+    assert [each for each in status(world)["conditions"] if each["type"] == "SettingsIgnored"] == []
+
+
+def until_ready_says(world: World, reason: str) -> str:
+    """The message of the condition Ready once it has this reason."""
+    world.run_until(lambda: bool(status(world)) and condition(world, "Ready")[1] == reason)
+    return condition(world, "Ready")[2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "<benchmarking><id>1</id></benchmarking>",
+            "<meta.analysis/>",
+            "pecan.xml line 4: meta.analysis is not supported",
+        ),
+        ("<run>", "<model><type>ED2</type></model><run>", "model/type is 'ED2', but the model of modelRef has 'DALEC'"),
+    ],
+)
+def test_a_wrong_pecan_xml_is_not_accepted(old: str, new: str, message: str) -> None:
+    world = given_as(inline=PECAN_XML.replace(old, new))
+    assert message in until_ready_says(world, "BadSettings")
+    assert status(world)["phase"] == "Pending"
+    assert not world.ledger.workflows
+
+
+def test_a_config_map_may_come_later() -> None:
+    world = given_as(configMap={"name": "almond", "key": "settings.xml"})
+    assert until_ready_says(world, "PecanXmlMissing") == "there is no ConfigMap almond in namespace forest: apply it"
+    world.kube.put(config_map(PECAN_XML))
+    missing = "ConfigMap almond has no key settings.xml in its data: add it"
+    world.run_until(lambda: condition(world, "Ready")[2] == missing)
+    world.kube.put(config_map(PECAN_XML, "settings.xml"))
+    until_phase(world, "Running")

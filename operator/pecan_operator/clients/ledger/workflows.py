@@ -32,9 +32,9 @@ WITH fresh AS (
 )
 INSERT INTO pecan_operator.workflow
   (workflow_id, uid, namespace, name, model_id, queue, folder, folder_policy, priority, max_parallel, max_attempts,
-   stop_on_error, suspended)
+   stop_on_error, suspended, settings_ignored)
 SELECT id, %(uid)s, %(namespace)s, %(name)s, %(model_id)s, %(queue)s, folder, %(folder_policy)s, %(priority)s,
-  %(max_parallel)s, %(max_attempts)s, %(stop_on_error)s, %(suspended)s
+  %(max_parallel)s, %(max_attempts)s, %(stop_on_error)s, %(suspended)s, %(settings_ignored)s::text[]
 FROM fresh
 RETURNING {_COLUMNS}
 """
@@ -90,6 +90,7 @@ class Workflows(Fence):
             # BETY's check wants single blanks only; JSON writes every other white space as an escape.
             "params": " ".join(json.dumps(request.params, sort_keys=True).split()),
             "hostname": " ".join(request.hostname.split()),
+            "settings_ignored": list(request.settings_ignored),
         }
         with self._fenced() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('workflow ' || %s, 0))", (request.uid,))
@@ -217,6 +218,23 @@ class Workflows(Fence):
                 cursor.execute(_PLAN_AGAIN, {"workflow_id": workflow_id})
             return runs
 
+    def report_settings(
+        self, workflow_id: int, *, start_date: str, end_date: str, stop_on_error: bool, ignored: Sequence[str]
+    ) -> None:
+        """What a pecan.xml on the data volume says; inclusive UTC days (ISO 8601). Repeating it changes nothing."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE pecan_operator.workflow SET stop_on_error = %s, settings_ignored = %s::text[]"
+                " WHERE workflow_id = %s",
+                (stop_on_error, list(ignored), workflow_id),
+            )
+            if cursor.rowcount == 0:
+                raise UserError("WorkflowUnknown", f"the ledger knows no workflow {workflow_id}")
+            cursor.execute(
+                "UPDATE public.workflows SET start_date = %s::timestamp, end_date = %s::timestamp WHERE id = %s",
+                (start_date, end_date, workflow_id),
+            )
+
     def report_analysis(self, workflow_id: int, results: Mapping[str, Any]) -> None:
         """Sets analysed_at and keeps its headline numbers: finite numbers and text, 8 KiB of JSON at most."""
         try:
@@ -268,4 +286,5 @@ def _row(values: Sequence[Any]) -> WorkflowRow:
     columns = dict(zip(_FIELDS, values, strict=True))
     if columns["outcome"] is not None:
         columns["outcome"] = Outcome(columns["outcome"])
+    columns["settings_ignored"] = tuple(columns["settings_ignored"])
     return WorkflowRow(**columns)

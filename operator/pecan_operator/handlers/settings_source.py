@@ -1,0 +1,79 @@
+"""What a PecanWorkflow asks for: in its fields, or in a pecan.xml inline, in a ConfigMap or on the data volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pecan_executor.usersettings import read_user_settings
+from pecan_operator.api.workflow import PecanWorkflow
+from pecan_operator.core import jobs, pecanxml
+from pecan_operator.core.userxml import Ours
+from pecan_operator.errors import NotYet
+from pecan_operator.handlers.context import Context
+from pecan_operator.records import WorkflowRow
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of a workflow before it is prepared. The dates (ISO 8601, inclusive UTC days) are None where only a
+    Job can read them."""
+
+    start_date: str | None
+    end_date: str | None
+    stop_on_error: bool
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SettingsSource:
+    """Reads what a workflow asks for.
+
+    Raises:
+        UserError: the pecan.xml is wrong, or not for this model.
+        NotYet: its ConfigMap is not there.
+    """
+
+    context: Context
+
+    def asked(self, workflow: PecanWorkflow, model: pecanxml.Model, queue: str, hostname: str) -> Asked:
+        """What a workflow that has no row yet asks for."""
+        spec = workflow.spec
+        if spec.pecan_xml is None:
+            given = spec.structured
+            members = given.ensemble.size if given.ensemble else 0
+            one_run = given.sensitivity_analysis is None and members * len(given.sites) == 1
+            stop = one_run if spec.stop_on_error is None else spec.stop_on_error
+            return Asked(given.start.isoformat(), given.end.isoformat(), stop)
+        text = self._text(workflow)
+        if text is None:
+            return Asked(None, None, bool(spec.stop_on_error))
+        user = read_user_settings(text, jobs.ours(workflow, None, model, queue, hostname))
+        settings = user.settings
+        return Asked(
+            settings.start_date.isoformat(), settings.end_date.isoformat(), settings.stop_on_error, user.ignored
+        )
+
+    def pecan_xml(self, workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> str | Ours:
+        """The pecan.xml to run, or what completes one that only a Job can read."""
+        if workflow.spec.pecan_xml is None:
+            return pecanxml.render(jobs.settings(workflow, row, model, hostname))
+        ours = jobs.ours(workflow, row, model, row.queue, hostname)
+        text = self._text(workflow)
+        return ours if text is None else pecanxml.render(read_user_settings(text, ours).settings)
+
+    def _text(self, workflow: PecanWorkflow) -> str | None:
+        """None: it is on the data volume."""
+        source = workflow.spec.pecan_xml
+        assert source is not None
+        if source.config_map is None:
+            return source.inline
+        name, key = source.config_map.name, source.config_map.key
+        found = self.context.kube.read("v1", "ConfigMap", workflow.namespace, name)
+        if found is None:
+            raise NotYet(
+                "PecanXmlMissing", f"there is no ConfigMap {name} in namespace {workflow.namespace}: apply it", 10.0
+            )
+        text: str | None = (found.get("data") or {}).get(key)
+        if text is None:
+            raise NotYet("PecanXmlMissing", f"ConfigMap {name} has no key {key} in its data: add it", 10.0)
+        return text

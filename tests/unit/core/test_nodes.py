@@ -1,0 +1,60 @@
+"""The table of nodes: what it says, and that the documentation says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pecan_operator.core.nodes import NODES, Verdict, find, has_rows_below, segment
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "pecan-xml.md"
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        ("outdir", Verdict.SET),
+        ("host/name", Verdict.SET),
+        ("host/prerun", Verdict.REFUSED),
+        ("host/qsub", Verdict.DROPPED),
+        ("meta.analysis", Verdict.REFUSED),
+        ("state.data.assimilation", Verdict.REFUSED),
+        ("assim.batch", Verdict.REFUSED),
+        ("ensemble/samplingspace/met/method", Verdict.HONOURED),
+        ("ensemble/samplingspace/met/parent", Verdict.HONOURED),
+        ("run/inputs/soil/path", Verdict.HONOURED),
+        ("pfts/pft/constants/SLA", Verdict.HONOURED),
+    ],
+)
+def test_the_first_row_that_fits_holds(path: str, verdict: Verdict) -> None:
+    row = find(tuple(path.split("/")))
+    assert row is not None
+    assert row.verdict is verdict
+
+
+def test_a_node_without_a_row_may_have_rows_below() -> None:
+    assert find(("run", "inputs", "met")) is None
+    assert has_rows_below(("run", "inputs", "met"))
+    assert not has_rows_below(("benchmark",))
+
+
+def test_one_site_among_several_counts_as_the_run() -> None:
+    assert segment(("run",), "settings.12") == segment(("run",), "site.NL-Loo") == ("run",)
+    assert segment(("run",), "site") == ("run", "site")
+    assert segment((), "settings.info") == ("settings.info",)
+
+
+def test_no_row_is_hidden_by_one_before_it() -> None:
+    assert [node.path for node in NODES if find(tuple(node.path.split("/"))) is not node] == []
+
+
+def test_every_refusal_says_what_to_do() -> None:
+    assert [node.path for node in NODES if node.verdict is Verdict.REFUSED and not node.why] == []
+
+
+def test_the_page_has_the_table() -> None:
+    rows = [f"| `{node.path}` | {node.verdict.name.lower()} | {node.why} |" for node in NODES]
+    text = PAGE.read_text()
+    assert "\n".join(rows) in text, "write into docs/pecan-xml.md:\n" + "\n".join(rows)
+    assert all(f"`{verdict.name.lower()}`" in text for verdict in Verdict)
