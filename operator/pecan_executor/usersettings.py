@@ -40,11 +40,6 @@ class UserSettings:
     settings: Settings
     ignored: tuple[str, ...]
 
-    @property
-    def runs(self) -> int:
-        """Members times sites."""
-        return self.settings.ensemble.size * len(self.settings.sites)
-
 
 def read_user_settings(text: str | bytes, ours: Ours) -> UserSettings:
     """The settings of a user's pecan.xml; raises UserError BadSettings naming the node that is wrong."""
