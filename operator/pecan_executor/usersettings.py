@@ -44,11 +44,6 @@ class UserSettings:
     settings: Settings
     ignored: tuple[str, ...]
 
-    @property
-    def runs(self) -> int:
-        """Those at all sites, as far as they are known without the files of traits."""
-        return _runs(self.settings)
-
 
 def read_user_settings(text: str | bytes, ours: Ours) -> UserSettings:
     """The settings of a user's pecan.xml; raises UserError BadSettings naming the node that is wrong."""
