@@ -325,6 +325,8 @@ def _sensitivity_analysis(node: _Node, other: _Node | None, first_year: int, las
                 f"{node.place}/quantiles/quantile must be a probability from {LEAST_QUANTILE:.5f} to "
                 f"{1 - LEAST_QUANTILE:.5f}, not {value:g}"
             )
+    if (sigma or quantile) and not any(sigma) and set(quantile) <= {0.5}:
+        _refuse(f"{node.place}/quantiles has the median alone: give another sigma or quantile")
     start_year, end_year = _years(node, first_year, last_year)
     seed = node.find("seed")
     return SensitivityAnalysis(
@@ -363,4 +365,5 @@ def _stop_on_error(runs: list[_Node], ensemble: _Node | None, sensitivity: _Node
     node = runs[0].find("stop_on_error")
     if node:
         return node.flag()
-    return sensitivity is None and ensemble is not None and ensemble.one("size").whole(minimum=1) == 1
+    one_run = len(runs) == 1 and ensemble is not None and ensemble.one("size").whole(minimum=1) == 1
+    return one_run and sensitivity is None

@@ -50,12 +50,10 @@ def read_user_settings(text: str | bytes, ours: Ours) -> UserSettings:
     adopted = adopt(text, ours)
     settings = parse(adopted.xml)
     _check(settings)
-    runs = _runs(settings)
-    stop = settings.stop_on_error if adopted.says_stop_on_error else runs == 1
     return UserSettings(
         replace(
             settings,
-            stop_on_error=stop if ours.stop_on_error is None else ours.stop_on_error,
+            stop_on_error=settings.stop_on_error if ours.stop_on_error is None else ours.stop_on_error,
             delete_raw=ours.delete_raw or settings.delete_raw,
         ),
         adopted.ignored,

@@ -59,15 +59,11 @@ class Ours:
 
 @dataclass(frozen=True)
 class Adopted:
-    """A pecan.xml with nothing in it but what is honoured, and what it said besides.
-
-    `ignored` are the paths of nodes in their order, a hundred at most; `says_stop_on_error` whether run/stop_on_error was
-    given.
-    """
+    """A pecan.xml with nothing in it but what is honoured; `ignored` are the paths of nodes that have no effect, in their
+    order, a hundred at most."""
 
     xml: str
     ignored: tuple[str, ...]
-    says_stop_on_error: bool
 
 
 def adopt(text: str | bytes, ours: Ours) -> Adopted:
@@ -94,11 +90,7 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     for one in [] if run is None else [run, *run]:
         _complete_run(one)
     _set_ours(result, ours)
-    return Adopted(
-        xml=ET.tostring(result, encoding="unicode"),
-        ignored=tuple(made.ignored),
-        says_stop_on_error=result.find(".//stop_on_error") is not None,
-    )
+    return Adopted(xml=ET.tostring(result, encoding="unicode"), ignored=tuple(made.ignored))
 
 
 def decoded(data: bytes) -> str:
@@ -279,7 +271,7 @@ class _Adoption:
             self.refuse(
                 element,
                 place,
-                "has neither priors nor constants: the light executor reads no priors from BETY; give pft/priors",
+                "has no priors, posterior.files or constants: the light executor reads none from BETY; give one",
             )
 
 

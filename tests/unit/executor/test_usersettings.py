@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pecan_executor.settings import parse
 from pecan_executor.usersettings import read_user_settings
 from pecan_operator.core.pecanxml import (
+    SAMPLING_METHODS,
     Ensemble,
     Input,
     Model,
@@ -178,6 +179,12 @@ def test_a_sensitivity_analysis_may_stand_alone() -> None:
         read(GOOD.replace(ENSEMBLE, "").replace(SENSITIVITY, ""))
 
 
+def test_runs_of_a_sensitivity_analysis_whose_traits_are_in_files_do_not_stop_each_other() -> None:
+    priors = GOOD[GOOD.index("<priors>") : GOOD.index("</priors>") + 9]
+    text = GOOD.replace(ENSEMBLE, "").replace(priors, "<posterior.files>post</posterior.files>")
+    assert read(text).stop_on_error is False
+
+
 def test_a_seed_of_its_own_wins_over_that_of_the_uid() -> None:
     assert read(GOOD, seed=5).ensemble == Ensemble(10, ("NPP", "NEE"), seed=5)
     assert read(GOOD.replace("<size>10", "<seed>7</seed><size>10"), seed=5).ensemble == Ensemble(
@@ -243,6 +250,11 @@ def test_fields_of_the_workflow_win() -> None:
         ("<sigma>1", "<sigma>7", "sensitivity.analysis/quantiles/sigma must be a number from -4 to 4, not '7'"),
         ("<quantiles>", "<perpft>TRUE</perpft><quantiles>", "sensitivity.analysis/perpft TRUE is not supported"),
         (
+            "<sigma>-1</sigma>\n      <sigma>1</sigma>",
+            "<sigma>0</sigma><quantile>0.5</quantile>",
+            "sensitivity.analysis/quantiles has the median alone: give another sigma or quantile",
+        ),
+        (
             "<priors>",
             "<posterior.files>/etc</posterior.files><priors>",
             "posterior.files: must be an absolute path under /data",
@@ -266,7 +278,7 @@ def test_an_input_of_bety_is_refused() -> None:
 
 def test_a_pft_whose_priors_would_come_from_bety_is_refused() -> None:
     wrong = GOOD[: GOOD.index("<constants>")] + GOOD[GOOD.index("</pft>") :]
-    with pytest.raises(UserError, match=r"pfts/pft has neither priors nor constants: .* give pft/priors"):
+    with pytest.raises(UserError, match=r"pfts/pft has no priors, posterior\.files or constants: .* BETY; give one"):
         read(wrong)
 
 
@@ -319,17 +331,22 @@ positive = st.floats(1e-6, 1e6)
 priors = st.one_of(
     st.builds(Prior, st.just("unif"), st.floats(-1e6, 0), positive),
     st.builds(Prior, st.sampled_from(["norm", "lnorm", "gamma", "beta", "weibull"]), positive, positive),
-    st.builds(Prior, st.just("exp"), positive),
+    st.builds(Prior, st.sampled_from(["exp", "chisq", "t", "pois"]), positive),
+    st.builds(Prior, st.sampled_from(["binom", "nbinom"]), st.integers(1, 99).map(float), st.floats(0.01, 1)),
 )
 sites = st.builds(Site, ids, words.map(" ".join), st.floats(-90, 90), st.floats(-180, 180))
-inputs = st.builds(Input, st.lists(paths, min_size=1, max_size=3, unique=True).map(tuple), st.just("looping"))
+methods = st.sampled_from(["sampling", "looping"])
+inputs = st.builds(Input, st.lists(paths, min_size=1, max_size=3, unique=True).map(tuple), methods)
 pfts = st.builds(
     Pft,
     ids,
     st.dictionaries(names, priors, min_size=1, max_size=3),
     st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+    *[st.one_of(st.none(), paths)] * 3,
 )
 tags = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True).filter(lambda tag: tag != "parameters")
+variables = st.lists(names, min_size=1, max_size=3, unique=True).map(tuple)
+seeds = st.one_of(st.none(), st.integers(0, 2**31 - 1))
 
 
 @st.composite
@@ -337,6 +354,31 @@ def structured(draw: Any) -> Settings:
     """Settings as the fields of a PecanWorkflow can ask for them."""
     days = st.dates(date(1000, 1, 1), date(2999, 12, 31))
     start, end = sorted(draw(st.lists(days, min_size=2, max_size=2, unique=True)))
+    given_inputs = draw(st.dictionaries(tags, inputs, max_size=2)) | {"met": draw(inputs)}
+    followers = {
+        tag: replace(choice, parent="met")
+        for tag, choice in given_inputs.items()
+        if tag != "met" and len(choice.paths) == len(given_inputs["met"].paths) and draw(st.booleans())
+    }
+    years = {
+        "start_year": draw(st.sampled_from([None, start.year])),
+        "end_year": draw(st.sampled_from([None, end.year])),
+    }
+    ensemble = Ensemble(
+        size=draw(st.integers(1, 30_000)),
+        variables=draw(variables),
+        sampling_method=draw(st.sampled_from(SAMPLING_METHODS)),
+        seed=draw(seeds),
+        **years,
+    )
+    analysis = SensitivityAnalysis(
+        variables=draw(variables),
+        sigma=draw(st.lists(st.floats(-4, 4).filter(bool), min_size=1, max_size=3).map(tuple)),
+        quantile=draw(st.lists(st.floats(0.00001, 0.99999), max_size=3).map(tuple)),
+        seed=draw(seeds),
+        **years,
+    )
+    ensemble, analysis = draw(st.sampled_from([(ensemble, analysis), (ensemble, None), (None, analysis)]))
     return Settings(
         workflow_id=OURS.workflow_id,
         folder=OURS.folder,
@@ -346,17 +388,12 @@ def structured(draw: Any) -> Settings:
         sites=tuple(draw(st.lists(sites, min_size=1, max_size=3, unique_by=lambda site: site.id))),
         start_date=start,
         end_date=end,
-        inputs=draw(st.dictionaries(tags, inputs, max_size=2)) | {"met": draw(inputs)},
+        inputs=given_inputs | followers if ensemble else {"met": Input((draw(paths),))},
         pfts=tuple(draw(st.lists(pfts, min_size=1, max_size=2, unique_by=lambda pft: pft.name))),
-        ensemble=Ensemble(
-            size=draw(st.integers(1, 30_000)),
-            variables=tuple(draw(st.lists(names, min_size=1, max_size=3, unique=True))),
-            start_year=draw(st.sampled_from([None, start.year])),
-            end_year=draw(st.sampled_from([None, end.year])),
-            seed=draw(st.one_of(st.none(), st.integers(0, 2**31 - 1))),
-        ),
+        ensemble=ensemble,
         stop_on_error=draw(st.booleans()),
         delete_raw=draw(st.booleans()),
+        sensitivity_analysis=analysis,
     )
 
 
