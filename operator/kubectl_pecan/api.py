@@ -66,6 +66,7 @@ def connect(namespace: str | None, context: str | None) -> Api:
     """The cluster of the kubeconfig's (or the given) context; the namespace is the context's unless given."""
     import kubernetes
     import urllib3
+    import yaml
 
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     try:
@@ -76,7 +77,7 @@ def connect(namespace: str | None, context: str | None) -> Api:
             raise CliError(ExitCode.UNAVAILABLE, f"the kubeconfig has no context {context}; it has: {known}")
         configuration = kubernetes.client.Configuration()
         kubernetes.config.load_kube_config(context=context, client_configuration=configuration)
-    except (kubernetes.config.ConfigException, OSError, TypeError, KeyError) as error:
+    except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, TypeError, KeyError) as error:
         raise CliError(
             ExitCode.UNAVAILABLE, f"no cluster is configured ({error}): set KUBECONFIG, or try `kubectl config view`"
         ) from None

@@ -77,7 +77,7 @@ def _from_table(weather: Any) -> RenderableType:
 
     made = screens.table("variable", "least", "mean", "most", "units", "from", right=("least", "mean", "most"))
     for name, values in weather.variables.items():
-        numbers = [f"{value:.5g}" for value in (values.min(), values.mean(), values.max())]
+        numbers = [f"{value:.6g}" for value in (values.min(), values.mean(), values.max())]
         made.add_row(name, *numbers, QUANTITIES[name].units, Text(weather.comments[name]))
     return made
 
@@ -123,7 +123,7 @@ def _check_screen(report: Any) -> list[RenderableType]:
         span = f"  {report.begin:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M} in steps of {report.step_seconds} s"
     made = screens.table("variable", "least", "most", "units", "file's units", right=("least", "most"))
     for each in report.variables:
-        numbers = ["-" if value is None else f"{value:.5g}" for value in (each.least, each.most)]
+        numbers = ["-" if value is None else f"{value:.6g}" for value in (each.least, each.most)]
         made.add_row(each.name, *numbers, QUANTITIES[each.name].units, Text(each.units))
     verdict = [Text(f"wrong: {problem}", style="red") for problem in report.problems]
     return [Text(f"{report.path}{span}"), made, *(verdict or [Text("in order", style="green")])]

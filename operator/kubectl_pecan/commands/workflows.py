@@ -153,7 +153,10 @@ def _looks(api: Api, name: str, pace: Pace) -> Iterator[tuple[Manifest, Manifest
             if error.code is not ExitCode.UNAVAILABLE or time.monotonic() - away_since > PATIENCE_SECONDS:
                 raise
         else:
-            pace.add(time.monotonic(), Counts.of(workflow).finished)
+            counts = Counts.of(workflow)
+            # The time before the first run is none in which runs could have ended.
+            if counts.running or counts.finished:
+                pace.add(time.monotonic(), counts.finished)
             yield workflow, model
             if has_ended(workflow):
                 return

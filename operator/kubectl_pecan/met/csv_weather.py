@@ -203,7 +203,9 @@ def _values(column: _Column, rows: Sequence[Row], time_at: int, step: int) -> Ar
     if wrong.size:
         least, most = quantity.least, quantity.limit(step)
         fitting = [units for units in quantity.fitting_units(numbers, step) if units != q.normal_units(column.units)]
-        looks = f"; in {' or '.join(fitting[:3])} all values would be plausible" if fitting else ""
+        # One odd value says nothing about the units of all.
+        is_odd = fitting and wrong.size > numbers.size / 2
+        looks = f"; in {' or '.join(fitting[:3])} all values would be plausible" if is_odd else ""
         raise _wrong(
             f"{_named(column.name, wrong, rows, time_at)}: {numbers[wrong[0]]:g} {column.units} is "
             f"{values[wrong[0]]:.4g} {quantity.units}, outside {least:g} to {most:g}{looks}"

@@ -119,7 +119,7 @@ def normal_units(text: str) -> str:
     words = []
     for at, part in enumerate(text.split("/")):
         for word in re.split(r"[\s.*·]+", part.strip()):
-            found = re.fullmatch(r"([^\d-]+?)(-?\d*)", word)
+            found = re.fullmatch(r"([^\d-]+)(-?\d+)?", word)
             if found is None:
                 words.append(word)
                 continue

@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         done = CliRunner().invoke(app, [str(each) for each in arguments])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         assert "Traceback" not in done.output
-        if done.exit_code not in (0, 2):
+        if done.exit_code not in (0, 2) or done.stderr.startswith("error: "):
             (line,) = done.stderr.splitlines()
             assert line.startswith("error: ")
         return Said(done.exit_code, done.stdout, done.stderr)
