@@ -7,6 +7,7 @@ which ends when no session has been alive for a while, however the user's end wa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,7 +37,12 @@ def list_folder(request: Fields, _source: BinaryIO | None) -> Answer:
     path = request["path"]
     if not stat.S_ISDIR(os.stat(path).st_mode):
         return {"entries": [entry(path, os.path.basename(path))]}, b""
-    return {"entries": [entry(os.path.join(path, name), name) for name in sorted(os.listdir(path))]}, b""
+    entries = []
+    for name in sorted(os.listdir(path)):
+        # What a run has just removed is not there.
+        with contextlib.suppress(FileNotFoundError):
+            entries.append(entry(os.path.join(path, name), name))
+    return {"entries": entries}, b""
 
 
 def list_files(request: Fields, _source: BinaryIO | None) -> Answer:
@@ -49,7 +55,8 @@ def list_files(request: Fields, _source: BinaryIO | None) -> Answer:
         for name in sorted(names):
             path = os.path.join(folder, name)
             if not name.startswith(".") and os.path.isfile(path) and not os.path.islink(path):
-                files.append({"path": os.path.relpath(path, top), "size": os.path.getsize(path)})
+                with contextlib.suppress(FileNotFoundError):
+                    files.append({"path": os.path.relpath(path, top), "size": os.path.getsize(path)})
     return {"files": files}, b""
 
 

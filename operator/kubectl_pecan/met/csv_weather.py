@@ -224,7 +224,8 @@ def _number(column: str, line: int, text: str) -> float:
     if text.lower() in MISSING:
         return float("nan")
     try:
-        return float(text)
+        # Python's own 1_000 is nobody's number.
+        return float(text.replace("_", "x"))
     except ValueError:
         hint = ": write a decimal point" if re.fullmatch(r"-?\d+,\d+", text) else ""
         raise _wrong(f"column {column}, line {line}: {text!r} is not a number{hint}") from None

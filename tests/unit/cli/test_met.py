@@ -191,6 +191,7 @@ def test_humidity_becomes_specific_humidity() -> None:
         ("date,tmax [degC]\n1998-01-01,1\n1998-01-02\n", "line 3 has 1 columns, the header has 2"),
         (daily(row="-1.5,warm,2.4,8.64"), r"column tmax, line 2: 'warm' is not a number"),
         (daily(HEADER.replace(",", ";")).replace(",", ";").replace("-1.5", "-1,5"), "write a decimal point"),
+        (daily(row="-1.5,1_0,2.4,8.64"), r"'1_0' is not a number"),
         (daily(row="-1.5,NA,2.4,8.64"), r"column tmax, line 2 \(1998-12-30\), line 3 .* and 1 more: no value"),
         (daily(row="-1.5,-9999,2.4,8.64"), "no value: nothing is filled in"),
         (daily(row="-1.5,,2.4,8.64"), "no value"),
