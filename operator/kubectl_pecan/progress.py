@@ -41,6 +41,17 @@ class Counts:
         """Runs that are still to finish."""
         return max(0, self.total - self.finished)
 
+    def cells(self, width: int) -> dict[str, int]:
+        """How many of `width` cells of a bar each state gets, in the order of STATES: its share, but a state that there is
+        has one at least (while there are cells enough for that)."""
+        present = {state: getattr(self, state) for state in STATES if getattr(self, state)}
+        given = dict.fromkeys(list(present)[:width], 1)
+        whole = sum(present.values())
+        for _ in range(width - len(given) if present else 0):
+            neediest = max(given, key=lambda state: present[state] * width / whole - given[state])
+            given[neediest] += 1
+        return given
+
     def words(self) -> str:
         """Without zeros: 43 succeeded, 4 running."""
         said = [f"{getattr(self, state)} {state}" for state in STATES if getattr(self, state)]

@@ -7,13 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from kubectl_pecan.progress import Counts, Pace, duration, rate_words
 
 Object = Mapping[str, Any]
+BAR_CELLS = 50
+_CELLS = {
+    "succeeded": ("█", "green"),
+    "failed": ("x", "red"),
+    "cancelled": ("-", "yellow"),
+    "running": ("▓", "blue"),
+    "queued": ("░", "cyan"),
+    "planned": ("·", "dim"),
+}
 COLUMNS = ("mean", "sd", "q2.5", "q50", "q97.5")
 _STYLES = {
     "Succeeded": "green",
@@ -72,18 +80,24 @@ def watch_screen(workflow: Object, model: Object | None, pace: Pace, now: dateti
         f"  {duration(age_seconds(status, now))}" if status.get("startedAt") else "",
     )
     facts = Table.grid(padding=(0, 2))
-    bar = ProgressBar(total=max(1, counts.total), completed=counts.finished, width=40)
-    share = Text(f"{counts.finished}/{counts.total} finished")
-    line = Table.grid(padding=(0, 1))
-    line.add_row(bar, share)
-    facts.add_row("runs", line)
+    facts.add_row("runs", run_bar(counts).append(f"  {counts.finished}/{counts.total} finished"))
     facts.add_row("", Text(counts.words()))
     if counts.open:
         left = pace.seconds_left(counts.open)
         facts.add_row("rate", Text(rate_words(pace.rate)))
         facts.add_row("left", Text("-" if left is None else duration(left)))
     facts.add_row("workers", Text(workers(model)))
-    return Group(head, facts, Text(sentence(workflow)))
+    said = sentence(workflow)
+    if said == f"{counts.words()} of {counts.total}":
+        return Group(head, facts)
+    return Group(head, facts, Text(said))
+
+
+def run_bar(counts: Counts) -> Text:
+    """Runs by state: a cell of its own kind and colour for each, and light ones where there is nothing yet."""
+    cells = counts.cells(BAR_CELLS)
+    parts = [(_CELLS[state][0] * number, _CELLS[state][1]) for state, number in cells.items()]
+    return Text.assemble(*parts, ("·" * (BAR_CELLS - sum(cells.values())), "dim"))
 
 
 def watch_line(workflow: Object, pace: Pace) -> str:

@@ -9,7 +9,7 @@ from cli_fakes import workflow
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubectl_pecan.progress import Counts, Pace, duration, has_ended, rate_words
+from kubectl_pecan.progress import STATES, Counts, Pace, duration, has_ended, rate_words
 
 
 def pace(*looks: tuple[float, int]) -> Pace:
@@ -76,6 +76,17 @@ def test_duration(seconds: float, said: str) -> None:
 )
 def test_rate_words(rate: float | None, said: str) -> None:
     assert rate_words(rate) == said
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=6, max_size=6), st.integers(6, 80))
+def test_a_bar_is_shared_by_the_states_there_are(numbers: list[int], width: int) -> None:
+    counts = Counts(sum(numbers), *numbers)
+    cells = counts.cells(width)
+    assert set(cells) == {state for state, number in zip(STATES, numbers, strict=True) if number}
+    assert sum(cells.values()) == (width if any(numbers) else 0)
+    for state, number in cells.items():
+        share = getattr(counts, state) * width / sum(numbers)
+        assert 1 <= number <= max(1, share + 1)
 
 
 def test_counts() -> None:
