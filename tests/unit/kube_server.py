@@ -76,6 +76,7 @@ class Api:
     answer: Callable[[Request], tuple[int, Any]] = lambda request: (200, request.body or {"items": []})
     requests: list[Request] = field(default_factory=list)
     program: Callable[[list[str]], Program] | None = None
+    authorizations: list[str | None] = field(default_factory=list)
 
     def refuse(self, status: int, message: str = "no") -> None:
         self.answer = lambda _: (status, {"kind": "Status", "message": message, "reason": "Because"})
@@ -94,6 +95,7 @@ def serve(api: Api) -> Iterator[str]:
             length = int(self.headers.get("Content-Length") or 0)
             content = self.rfile.read(length)
             parts = urlsplit(self.path)
+            api.authorizations.append(self.headers.get("Authorization"))
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             if self.headers.get("Upgrade") == "websocket" and api.program is not None:
                 self._exec(api.program(parse_qs(parts.query)["command"]))

@@ -195,6 +195,18 @@ def test_connect_takes_the_namespace_of_the_context(kubeconfig: Path, api: Api) 
     assert connect(None, None).list("PecanModel") == []
 
 
+def test_every_request_says_who_asks(kubeconfig: Path, api: Api, tmp_path: Path) -> None:
+    api.answer = lambda _: (200, {"items": []})
+    api.program = lambda _: Program(tmp_path)
+    api.authorizations.clear()
+    cluster = connect(None, None)
+    cluster.list("PecanModel")
+    with cluster.run("data-x", ("true",)) as channel:
+        Volume(channel).entries("/data")
+    assert len(api.authorizations) > 1
+    assert set(api.authorizations) == {"Bearer secret"}
+
+
 def test_wrong_kubeconfigs(kubeconfig: Path) -> None:
     with pytest.raises(CliError, match="has no context away; it has: home, bare"):
         connect(None, "away")
