@@ -6,7 +6,7 @@ import posixpath
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -202,7 +202,9 @@ def _no_results(workflow: Manifest) -> CliError:
     return CliError(ExitCode.NOT_READY, f"{KIND} {name} has no results ({phase}): {screens.sentence(workflow)}")
 
 
-def _copy(now: Session, workflow: Manifest, to: Path, deep: bool, wanted: Any) -> list[dict[str, Any]]:
+def _copy(
+    now: Session, workflow: Manifest, to: Path, deep: bool, wanted: Callable[[str], bool]
+) -> list[dict[str, Any]]:
     folder = _folder(workflow)
     copies = []
     with data_volume(now.api) as volume, now.copying() as bars:

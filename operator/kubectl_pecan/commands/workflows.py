@@ -116,20 +116,20 @@ def _watch_lines(now: Session, name: str, pace: Pace) -> Manifest:
     workflow, said = Manifest(), None
     for workflow, model in _looks(now.api, name, pace):
         status = workflow.get("status") or {}
-        if said == (status, screens.workers(model)):
+        workers = ((model or {}).get("status") or {}).get("readyReplicas", 0)
+        seen = (status, workers if now.is_json else None)
+        if seen == said:
             continue
-        said = (status, screens.workers(model))
+        said = seen
         if now.is_json:
-            left = pace.seconds_left(Counts.of(workflow).open)
-            workers = (model or {}).get("status") or {}
             print_json(
                 {
                     "name": name,
                     "phase": status.get("phase"),
                     "runs": status.get("runs"),
                     "runsPerSecond": pace.rate,
-                    "secondsLeft": left,
-                    "workers": workers.get("readyReplicas", 0),
+                    "secondsLeft": pace.seconds_left(Counts.of(workflow).open),
+                    "workers": workers,
                     "message": screens.sentence(workflow),
                 }
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,21 @@ def test_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("models").code == ExitCode.INTERRUPTED
 
 
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.nc").write_text("no")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from kubectl_pecan.main import main; main()", "met", "check", "a.nc", "-o", "json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_wrong_usage(run: Run) -> None:
     assert run("watch").code == ExitCode.USAGE
     assert run("wacth").code == ExitCode.USAGE
@@ -244,6 +261,17 @@ def test_watch_prints_what_has_changed(run: Run, api: FakeApi, clock: Clock) -> 
         "Running  60/100  60 succeeded of 100, 10 runs/s, 0:00:04 left",
         "Succeeded  12/12  12 of 12 runs succeeded",
     ]
+
+
+def test_watch_in_a_pipe_says_nothing_of_workers_alone(run: Run, api: FakeApi, clock: Clock) -> None:
+    busy = model("dalec", "Ready", "", {"readyReplicas": 4})
+    other = model("dalec", "Ready", "", {"readyReplicas": 5})
+    api.looks["dalec"] = [busy, other, other]
+    api.looks["loobos"] = [running(40), running(40), ended()]
+    assert len(run("watch", "loobos").out.splitlines()) == 2
+    api.looks["dalec"] = [busy, other, other]
+    api.looks["loobos"] = [running(40), running(40), ended()]
+    assert len(run("watch", "loobos", "-o", "json").out.splitlines()) == 3
 
 
 def test_watch_json(run: Run, api: FakeApi, clock: Clock) -> None:
