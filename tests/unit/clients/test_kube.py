@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Iterator
 
 import kubernetes
 import pytest
+from kube_server import DISCOVERY, Api, serve, served
 
 from pecan_operator.clients import kube as kube_module
 from pecan_operator.clients.kube import REQUEST_TIMEOUT_SECONDS, Kube, connect
@@ -29,65 +25,6 @@ CONFIG = {
     "metadata": {"name": "settings", "namespace": "forest"},
     "data": {"a": "b"},
 }
-VERBS = ["create", "delete", "get", "list", "patch", "update"]
-
-
-def _served(*kinds: tuple[str, str]) -> dict[str, Any]:
-    made = [
-        {
-            "name": name,
-            "singularName": "",
-            "namespaced": name != "customresourcedefinitions",
-            "kind": kind,
-            "verbs": VERBS,
-        }
-        for name, kind in kinds
-    ]
-    return {
-        "kind": "APIResourceList",
-        "resources": made + [{**each, "name": f"{each['name']}/status"} for each in made],
-    }
-
-
-DISCOVERY: dict[str, Any] = {
-    "/version": {"gitVersion": "v1.34.4"},
-    "/apis": {
-        "kind": "APIGroupList",
-        "groups": [
-            {
-                "name": "pecanproject.org",
-                "versions": [{"version": "v1alpha1"}],
-                "preferredVersion": {"version": "v1alpha1"},
-            },
-        ],
-    },
-    "/api/v1": _served(("configmaps", "ConfigMap"), ("events", "Event"), ("pods", "Pod")),
-    "/apis/pecanproject.org/v1alpha1": _served(("pecanmodels", "PecanModel")),
-}
-
-
-@dataclass
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    content_type: str
-    body: Any
-
-
-@dataclass
-class Api:
-    """`answer` gives (status, JSON) for a request; what discovery asks is answered by itself."""
-
-    answer: Callable[[Request], tuple[int, Any]] = lambda request: (200, request.body or {"items": []})
-    requests: list[Request] = field(default_factory=list)
-
-    def refuse(self, status: int, message: str = "no") -> None:
-        self.answer = lambda _: (status, {"kind": "Status", "message": message, "reason": "Because"})
-
-    @property
-    def last(self) -> Request:
-        return self.requests[-1]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,38 +38,8 @@ def _discovery_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[Api, str]]:
     api = Api()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            content = self.rfile.read(length)
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            if parts.path in DISCOVERY:
-                status, found = 200, DISCOVERY[parts.path]
-            else:
-                request = Request(
-                    self.command, parts.path, query, self.headers.get("Content-Type", ""), json.loads(content or "null")
-                )
-                api.requests.append(request)
-                status, found = api.answer(request)
-            data = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.handle_error = lambda *_: None  # type: ignore[method-assign]
-    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-    yield api, f"http://127.0.0.1:{http.server_address[1]}"
-    http.shutdown()
+    with serve(api) as address:
+        yield api, address
 
 
 def client_of(address: str, timeout_seconds: tuple[float, float] = REQUEST_TIMEOUT_SECONDS) -> Kube:
@@ -319,7 +226,7 @@ def test_a_kind_that_is_not_served_comes_later(kube: Kube, api: Api) -> None:
 
 
 def test_a_kind_that_has_come_is_found(kube: Kube, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _served(("pecanmodels", "PecanModel"), ("pecanplatforms", "PecanPlatform"))
+    found = served(("pecanmodels", "PecanModel"), ("pecanplatforms", "PecanPlatform"))
     with pytest.raises(NotYet):
         kube.read("pecanproject.org/v1alpha1", "PecanPlatform", "forest", "pecan")
     monkeypatch.setitem(DISCOVERY, "/apis/pecanproject.org/v1alpha1", found)

@@ -1,0 +1,219 @@
+"""logs, results, plot, render: what a workflow has left on the data volume."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+
+from kubectl_pecan import screens
+from kubectl_pecan.api import Manifest
+from kubectl_pecan.app import (
+    ContextOption,
+    NameArgument,
+    NamespaceOption,
+    Output,
+    OutputOption,
+    Session,
+    command,
+    print_json,
+    session,
+)
+from kubectl_pecan.copying import download
+from kubectl_pecan.datapod import data_volume
+from kubectl_pecan.errors import CliError, ExitCode
+from kubectl_pecan.volume import RemoteFile, Volume
+
+KIND = "PecanWorkflow"
+FOLLOW_SECONDS = 1.0
+RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+# What the worker leaves beside job.log when the attempt has come to its end.
+RESULT = ".pecan-result.json"
+
+app = typer.Typer()
+
+
+@command(app, "logs 99000000007", "logs 99000000007 --workflow loobos-ensemble --follow")
+def logs(
+    run: Annotated[str, typer.Argument(help="Id of the run, as conditions and ensemble.members.*.csv have it.")],
+    workflow: Annotated[str | None, typer.Option("--workflow", "-w", help="Workflow of the run.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print what a run has said: its job.log."""
+    if not RUN_ID.fullmatch(run):
+        raise CliError(ExitCode.INVALID, f"{run} is not the id of a run")
+    if follow and output is Output.JSON:
+        raise CliError(ExitCode.USAGE, "--follow and -o json exclude each other")
+    now = session(namespace, context, output)
+    candidates = [now.api.get(KIND, workflow)] if workflow else now.api.list(KIND)
+    folders = folders_of(candidates)
+    with data_volume(now.api) as volume:
+        folder = run_folder(volume, run, folders)
+        log = posixpath.join(folder, "job.log")
+        if now.is_json:
+            print_json({"run": run, "file": log, "log": _read_all(volume, log).decode(errors="replace")})
+        else:
+            _print_log(volume, folder, log, follow)
+
+
+def folders_of(workflows: Sequence[Manifest]) -> dict[str, str]:
+    """Folder of each workflow that has one, by its name."""
+    found = {each["metadata"]["name"]: (each.get("status") or {}).get("folder") for each in workflows}
+    return {name: folder for name, folder in found.items() if folder}
+
+
+def run_folder(volume: Volume, run: str, folders: dict[str, str]) -> str:
+    """The folder of a run. Raises CliError unless exactly one of the workflows has it, with a log in it."""
+    paths = {name: posixpath.join(folder, "run", run) for name, folder in folders.items()}
+    having = {name: path for name, path in paths.items() if volume.size(path) is not None}
+    if not having:
+        where = f"workflow {next(iter(folders))} has" if len(folders) == 1 else f"none of {len(folders)} workflows has"
+        raise CliError(ExitCode.NOT_FOUND, f"{where} a run {run}: `kubectl pecan ls` of its folder's run/ shows them")
+    if len(having) > 1:
+        raise CliError(ExitCode.INVALID, f"several workflows have a run {run}: choose one with -w: {', '.join(having)}")
+    (path,) = having.values()
+    if volume.size(posixpath.join(path, "job.log")) is None:
+        raise CliError(ExitCode.NOT_READY, f"run {run} has no job.log yet: no worker has begun with it")
+    return path
+
+
+def _read_all(volume: Volume, path: str) -> bytes:
+    parts = []
+    offset = 0
+    while data := volume.read(path, offset):
+        parts.append(data)
+        offset += len(data)
+    return b"".join(parts)
+
+
+def _print_log(volume: Volume, folder: str, log: str, follow: bool) -> None:
+    offset, is_over = 0, not follow
+    while True:
+        while data := volume.read(log, offset):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            offset += len(data)
+        if is_over:
+            return
+        # Once more after the end has been seen: the last lines may have come between.
+        is_over = volume.size(posixpath.join(folder, RESULT)) is not None
+        time.sleep(0 if is_over else FOLLOW_SECONDS)
+
+
+@command(app, "results loobos-ensemble", "results loobos-ensemble --to results")
+def results(
+    name: NameArgument,
+    to: Annotated[Path | None, typer.Option("--to", help="Copy the result files into this folder.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --to: the folders and output of all runs, too.")
+    ] = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show the headline numbers of a workflow, and copy its files.
+
+    What is in the folder already is not copied again, and a copy that was broken off goes on where it was. Checksums are
+    compared at the end.
+    """
+    if everything and to is None:
+        raise CliError(ExitCode.USAGE, "--all needs --to FOLDER")
+    now = session(namespace, context, output)
+    workflow = now.api.get(KIND, name)
+    found = (workflow.get("status") or {}).get("results")
+    if not found and not (everything and (workflow.get("status") or {}).get("folder")):
+        raise _no_results(workflow)
+    copies = [] if to is None else _copy(now, workflow, to, everything, lambda _path: True)
+    parts = [] if not found else [screens.results_table(found)]
+    if to is not None:
+        parts.append(screens.copies_table(copies))
+    now.show(Group(*parts), {"results": found, "files": copies})
+
+
+@command(app, "plot loobos-ensemble", "plot loobos-ensemble --variable NEE --to figures --no-open")
+def plot(
+    name: NameArgument,
+    variable: Annotated[list[str] | None, typer.Option("--variable", help="Only these; may be repeated.")] = None,
+    to: Annotated[Path, typer.Option("--to", help="Folder for the figures.")] = Path(),
+    pdf: Annotated[bool, typer.Option("--pdf", help="The PDF with a page a site, in place of the PNG.")] = False,
+    is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Open them in the system's viewer.")] = True,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Copy the figures of a workflow, and open them."""
+    now = session(namespace, context, output)
+    workflow = now.api.get(KIND, name)
+    if not (workflow.get("status") or {}).get("results"):
+        raise _no_results(workflow)
+    copies = _copy(now, workflow, to, False, lambda path: is_figure(path, variable or [], ".pdf" if pdf else ".png"))
+    now.show(screens.copies_table(copies), copies)
+    if is_opened and not now.is_json and now.console.is_terminal:
+        for each in copies:
+            typer.launch(each["file"])
+
+
+def is_figure(path: str, variables: Sequence[str], ending: str) -> bool:
+    """Whether a result file is a figure of one of the variables (none given: of any)."""
+    return path.endswith(ending) and (not variables or any(f".{variable}." in path for variable in variables))
+
+
+@command(app, "render loobos-ensemble > pecan.xml")
+def render(
+    name: NameArgument,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print the pecan.xml that a workflow is run by."""
+    now = session(namespace, context, output)
+    workflow = now.api.get(KIND, name)
+    file = posixpath.join(_folder(workflow), "pecan.xml")
+    with data_volume(now.api) as volume:
+        text = _read_all(volume, file).decode(errors="replace")
+    if now.is_json:
+        print_json({"file": file, "xml": text})
+    else:
+        sys.stdout.write(text)
+
+
+def _folder(workflow: Manifest) -> str:
+    folder = (workflow.get("status") or {}).get("folder")
+    if folder is None:
+        raise CliError(
+            ExitCode.NOT_READY, f"{KIND} {workflow['metadata']['name']} has no folder yet: {screens.sentence(workflow)}"
+        )
+    return str(folder)
+
+
+def _no_results(workflow: Manifest) -> CliError:
+    name = workflow["metadata"]["name"]
+    phase = (workflow.get("status") or {}).get("phase") or "Pending"
+    return CliError(ExitCode.NOT_READY, f"{KIND} {name} has no results ({phase}): {screens.sentence(workflow)}")
+
+
+def _copy(
+    now: Session, workflow: Manifest, to: Path, deep: bool, wanted: Callable[[str], bool]
+) -> list[dict[str, Any]]:
+    folder = _folder(workflow)
+    copies = []
+    with data_volume(now.api) as volume, now.copying() as bars:
+        files: list[RemoteFile] = [file for file in volume.files(folder, deep) if wanted(file.path)]
+        if not files:
+            raise CliError(ExitCode.NOT_FOUND, f"{folder} has no such file: `kubectl pecan ls {folder}` shows which")
+        task = bars.add_task("copy", total=sum(file.size for file in files))
+        for file in files:
+            target = to.joinpath(*file.path.split("/"))
+            action = download(volume, posixpath.join(folder, file.path), target, lambda size: bars.advance(task, size))
+            copies.append({"file": str(target), "size": file.size, "action": action.value})
+    return copies

@@ -1,0 +1,630 @@
+"""Every command, with what goes right and what goes wrong, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cli_fakes import Clock, FakeApi, Run, condition, model, platform, workflow
+from objects import workflow_object
+from typer.testing import CliRunner
+
+from kubectl_pecan import app as shared
+from kubectl_pecan.commands import results as results_module
+from kubectl_pecan.commands import workflows
+from kubectl_pecan.errors import EXIT_CODES, CliError, ExitCode
+from kubectl_pecan.main import app
+
+XML = "<pecan><model><type>DALEC</type></model></pecan>"
+FOLDER = "/data/workflows/PEcAn_99000000001"
+YEARLY = {
+    "site": "NL-Loo",
+    "variable": "GPP",
+    "units": "g C m-2 yr-1",
+    "year": 1998,
+    "n": 12,
+    "mean": 1239.714,
+    "sd": 92.05,
+    "q2.5": 1007.94,
+    "q50": None,
+    "q97.5": 1.34179,
+}
+RESULTS = {"runs": 12, "used": 11, "omitted": 3, "caveats": ["Not the site's weather."], "yearly": [YEARLY]}
+
+NAMES = {  # every command with arguments that do for it
+    "submit": ("loobos.yaml",),
+    "watch": ("loobos",),
+    "cancel": ("loobos",),
+    "retry": ("loobos",),
+    "suspend": ("loobos",),
+    "resume": ("loobos",),
+    "logs": ("99000000007",),
+    "results": ("loobos",),
+    "plot": ("loobos",),
+    "render": ("loobos",),
+    "ls": (),
+    "upload": ("loobos.yaml", "--to", "met"),
+    "models": (),
+    "platform": (),
+}
+FIRST_ASKED = {
+    "submit": ("create", "PecanWorkflow"),
+    "resume": ("patch", "PecanWorkflow"),
+    "logs": ("list", "PecanWorkflow"),
+    "ls": ("list", "PecanPlatform"),
+    "upload": ("list", "PecanPlatform"),
+    "models": ("list", "PecanModel"),
+    "platform": ("list", "PecanPlatform"),
+}
+
+
+@pytest.fixture(autouse=True)
+def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A right manifest in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    made = workflow_object("loobos")
+    made["metadata"] = {"name": "loobos"}
+    path = tmp_path / "loobos.yaml"
+    path.write_text(yaml.safe_dump(made))
+    return path
+
+
+def running(done: int = 40, **runs: int) -> dict[str, Any]:
+    counts = {"succeeded": done, "running": 4, "planned": 100 - 4 - done, **runs}
+    return workflow("loobos", "Running", f"{done} succeeded of 100", counts, startedAt="2026-05-01T08:00:00Z")
+
+
+def ended(phase: str = "Succeeded", **more: Any) -> dict[str, Any]:
+    return workflow(
+        "loobos",
+        phase,
+        "12 of 12 runs succeeded",
+        {"succeeded": 12},
+        **{"folder": FOLDER, "startedAt": "2026-05-01T08:00:00Z", "finishedAt": "2026-05-01T08:01:00Z", **more},
+    )
+
+
+# all commands
+
+
+def commands() -> set[str]:
+    return {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+
+
+def test_all_commands_are_here() -> None:
+    assert commands() == set(NAMES)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "met from-csv", "met check"])
+def test_help_has_an_example(run: Run, name: str) -> None:
+    said = run(*name.split(), "--help")
+    assert said.code == 0
+    assert f"Example:\n    kubectl pecan {name}" in said.out
+    for option in ("-o, --output", *(() if name.startswith("met") else ("-n, --namespace", "--context"))):
+        assert option in said.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forbidden(run: Run, api: FakeApi, name: str) -> None:
+    asked = FIRST_ASKED.get(name, ("get", "PecanWorkflow"))
+    api.refused[asked] = 403
+    said = run(name, *NAMES[name])
+    assert said.code == ExitCode.FORBIDDEN
+    assert said.err.startswith(f"error: you may not {asked[0]} {asked[1]}")
+    assert "in namespace forest" in said.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cluster(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")
+    said = run(name, *NAMES[name])
+    assert said.code == ExitCode.UNAVAILABLE
+    assert "no cluster is configured" in said.err
+
+
+@pytest.mark.parametrize("name", sorted(name for name, given in NAMES.items() if given == ("loobos",)))
+def test_no_such_workflow(run: Run, api: FakeApi, name: str) -> None:
+    said = run(name, *NAMES[name])
+    assert (said.code, said.err) == (
+        ExitCode.NOT_FOUND,
+        "error: there is no PecanWorkflow loobos in namespace forest\n",
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fault_of_ours_is_a_line(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no\nidea")
+
+    monkeypatch.setattr(shared, "connect", fail)
+    said = run(name, *NAMES[name])
+    assert (said.code, said.err) == (1, "error: unexpected RuntimeError: no idea. PECAN_DEBUG=1 shows where\n")
+    monkeypatch.setenv("PECAN_DEBUG", "1")
+    assert isinstance(CliRunner().invoke(app, [name, *NAMES[name]]).exception, RuntimeError)
+
+
+def test_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shared, "connect", interrupt)
+    assert run("models").code == ExitCode.INTERRUPTED
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.nc").write_text("no")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from kubectl_pecan.main import main; main()", "met", "check", "a.nc", "-o", "json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_wrong_usage(run: Run) -> None:
+    assert run("watch").code == ExitCode.USAGE
+    assert run("wacth").code == ExitCode.USAGE
+    assert run("watch", "loobos", "-o", "yaml").code == ExitCode.USAGE
+
+
+def test_every_exit_code_is_explained() -> None:
+    assert set(EXIT_CODES) == set(ExitCode)
+
+
+def test_the_namespace_is_the_users(run: Run, api: FakeApi) -> None:
+    assert "namespace sea has no PecanModel" in run("models", "-n", "sea").err
+
+
+# submit
+
+
+def test_submit_a_manifest(run: Run, api: FakeApi) -> None:
+    said = run("submit", "loobos.yaml")
+    assert (said.code, said.out) == (0, "PecanWorkflow loobos is made in namespace forest\n")
+    assert api.created[0]["metadata"] == {"name": "loobos"}
+    said = run("submit", "loobos.yaml")
+    assert said.code == ExitCode.INVALID
+    assert "exists already" in said.err
+    assert run("submit", "loobos.yaml", "--name", "again", "-o", "json").json()["metadata"]["name"] == "again"
+
+
+def test_submit_dry_run_makes_nothing(run: Run, api: FakeApi) -> None:
+    assert "would be made" in run("submit", "loobos.yaml", "--dry-run", "--watch").out
+    assert not api.created
+
+
+def test_submit_a_pecan_xml(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    (tmp_path / "pecan.xml").write_text(XML)
+    assert "no PecanModel is for <model> DALEC" in run("submit", "pecan.xml").err
+    api.objects.append(model("dalec", "Idle", "no work"))
+    assert run("submit", "pecan.xml", "--name", "demo").code == 0
+    assert api.created[0]["spec"] == {"modelRef": {"name": "dalec"}, "pecanXml": {"inline": XML}}
+    assert run("submit", "pecan.xml", "--name", "other", "--model", "sipnet").code == 0
+    assert api.created[1]["spec"]["modelRef"] == {"name": "sipnet"}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "says"),
+    [
+        ("kind: Pod\napiVersion: v1\n", (), ExitCode.INVALID, "use `kubectl apply` for other kinds"),
+        ("<pecan", (), ExitCode.INVALID, "is not XML"),
+        (None, ("--model", "x"), ExitCode.USAGE, "--model is for a pecan.xml"),
+        ("\x00", (), ExitCode.INVALID, "wrong.yaml"),
+    ],
+)
+def test_submit_a_wrong_file(
+    run: Run, api: FakeApi, tmp_path: Path, content: str | None, options: tuple[str, ...], code: int, says: str
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text((tmp_path / "loobos.yaml").read_text() if content is None else content)
+    done = CliRunner().invoke(app, ["submit", str(file), *options])
+    assert done.exit_code == code
+    assert says in done.stderr
+    assert not api.created
+
+
+def test_submit_into_another_namespace_is_refused(run: Run, api: FakeApi, manifest: Path) -> None:
+    made = yaml.safe_load(manifest.read_text())
+    made["metadata"]["namespace"] = "sea"
+    manifest.write_text(yaml.safe_dump(made))
+    assert "is for namespace sea" in run("submit", "loobos.yaml").err
+    assert run("submit", "loobos.yaml", "-n", "sea").code == 0
+
+
+def test_submit_and_watch(run: Run, api: FakeApi, clock: Clock) -> None:
+    api.looks["loobos"] = [running(), ended()]
+    said = run("submit", "loobos.yaml", "--watch")
+    assert said.code == 0
+    assert [line.split()[0] for line in said.out.splitlines()] == ["PecanWorkflow", "Running", "Succeeded"]
+
+
+# watch
+
+
+def test_watch_prints_what_has_changed(run: Run, api: FakeApi, clock: Clock) -> None:
+    api.objects.append(model("dalec", "Ready", "", {"readyReplicas": 4, "busyWorkers": 3}))
+    api.looks["loobos"] = [running(40), running(40), running(60), ended()]
+    said = run("watch", "loobos")
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "Running  40/100  40 succeeded of 100",
+        "Running  60/100  60 succeeded of 100, 10 runs/s, 0:00:04 left",
+        "Succeeded  12/12  12 of 12 runs succeeded",
+    ]
+
+
+def test_watch_in_a_pipe_says_nothing_of_workers_alone(run: Run, api: FakeApi, clock: Clock) -> None:
+    busy = model("dalec", "Ready", "", {"readyReplicas": 4})
+    other = model("dalec", "Ready", "", {"readyReplicas": 5})
+    api.looks["dalec"] = [busy, other, other]
+    api.looks["loobos"] = [running(40), running(40), ended()]
+    assert len(run("watch", "loobos").out.splitlines()) == 2
+    api.looks["dalec"] = [busy, other, other]
+    api.looks["loobos"] = [running(40), running(40), ended()]
+    assert len(run("watch", "loobos", "-o", "json").out.splitlines()) == 3
+
+
+def test_watch_json(run: Run, api: FakeApi, clock: Clock) -> None:
+    api.objects.append(model("dalec", "Ready", "", {"readyReplicas": 4}))
+    api.looks["loobos"] = [running(40), running(60), ended()]
+    first, second, last = (json.loads(line) for line in run("watch", "loobos", "-o", "json").out.splitlines())
+    assert (first["runsPerSecond"], first["secondsLeft"], first["workers"]) == (None, None, 4)
+    assert (second["runsPerSecond"], second["secondsLeft"]) == (20, 2)
+    assert last["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Cancelled"])
+def test_watch_tells_a_bad_end_by_its_code(run: Run, api: FakeApi, clock: Clock, phase: str) -> None:
+    api.looks["loobos"] = [ended(phase)]
+    said = run("watch", "loobos")
+    assert said.code == ExitCode.NOT_SUCCEEDED
+    assert f"PecanWorkflow loobos is {phase}: 12 of 12" in said.err
+
+
+def test_watch_waits_for_a_cluster_that_is_away(run: Run, api: FakeApi, clock: Clock) -> None:
+    away = CliError(ExitCode.UNAVAILABLE, "the cluster does not answer")
+    api.looks["loobos"] = [running(), *[away] * 30, ended()]
+    assert run("watch", "loobos").code == 0
+    api.looks["loobos"] = [running(), *[away] * 100]
+    assert run("watch", "loobos").code == ExitCode.UNAVAILABLE
+    assert clock.now < 1200
+
+
+def test_watch_on_a_terminal(api: FakeApi, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    made = Console(force_terminal=True, width=90, color_system=None, record=True)
+    monkeypatch.setattr(shared, "console", lambda: made)
+    api.objects.append(model("dalec", "Ready", "", {"readyReplicas": 4, "busyWorkers": 3}, scaling={"maxReplicas": 8}))
+    api.looks["loobos"] = [running(40), running(60), ended()]
+    assert CliRunner().invoke(app, ["watch", "loobos"]).exit_code == 0
+    text = made.export_text()
+    assert "60/100 finished" in text
+    assert "20 runs/s" in text
+    assert "4 of at most 8, 3 busy" in text
+
+
+# cancel, retry, suspend, resume
+
+
+@pytest.mark.parametrize(
+    ("command", "spec"),
+    [
+        (("cancel",), {"cancel": True}),
+        (("suspend",), {"suspend": True}),
+        (("resume",), {"suspend": False}),
+        (("retry",), {"retryGeneration": 1}),
+        (("retry", "--max-attempts", "5"), {"retryGeneration": 1, "retry": {"maxAttempts": 5}}),
+    ],
+)
+def test_changes(run: Run, api: FakeApi, command: tuple[str, ...], spec: dict[str, Any]) -> None:
+    found = running()
+    api.objects.append(found)
+    before = dict(found["spec"])
+    said = run(command[0], "loobos", *command[1:])
+    assert said.code == 0
+    assert "loobos" in said.out
+    assert found["spec"] == {**before, **spec}
+    assert run(command[0], "loobos", "-o", "json").json()["kind"] == "PecanWorkflow"
+
+
+def test_retry_raises_the_generation(run: Run, api: FakeApi) -> None:
+    found = ended("Failed", spec={"retryGeneration": 2})
+    api.objects.append(found)
+    assert "retryGeneration 3" in run("retry", "loobos").out
+    assert found["spec"]["retryGeneration"] == 3
+
+
+@pytest.mark.parametrize("command", ["cancel", "suspend"])
+def test_what_has_ended_cannot_be_stopped(run: Run, api: FakeApi, command: str) -> None:
+    api.objects.append(ended())
+    said = run(command, "loobos")
+    assert said.code == ExitCode.INVALID
+    assert "has ended (Succeeded)" in said.err
+
+
+def test_a_cancelled_workflow_is_not_retried(run: Run, api: FakeApi) -> None:
+    api.objects.append(ended("Cancelled", spec={"cancel": True}))
+    assert run("retry", "loobos").code == ExitCode.INVALID
+
+
+def test_a_right_to_look_is_none_to_change(run: Run, api: FakeApi) -> None:
+    api.objects.append(running())
+    api.refused["patch", "PecanWorkflow"] = 403
+    for command in ("cancel", "retry", "suspend", "resume"):
+        assert run(command, "loobos").code == ExitCode.FORBIDDEN
+
+
+# logs
+
+
+@pytest.fixture
+def folder(data: Path) -> Path:
+    """The workflow's folder, with results and runs."""
+    made = data / "workflows" / "PEcAn_99000000001"
+    for name, content in {
+        "run/99000000007/job.log": "one line\n",
+        "run/99000000007/.pecan-result.json": "{}",
+        "run/99000000008/config.json": "{}",
+        "out/99000000007/1998.nc": "netcdf",
+        "ensemble.analysis.99000000001.GPP.1998.1998.png": "a picture of GPP",
+        "ensemble.analysis.99000000001.GPP.1998.1998.pdf": "pages of GPP",
+        "ensemble.analysis.99000000001.NEE.1998.1998.png": "a picture of NEE",
+        "ensemble.members.99000000001.csv": "run,site\n",
+        "pecan.xml": "<pecan/>\n",
+        ".hidden": "",
+    }.items():
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(content)
+    return made
+
+
+def test_logs(run: Run, api: FakeApi, folder: Path) -> None:
+    api.objects += [ended(), workflow("new", "Pending", "waits")]
+    assert run("logs", "99000000007").out == "one line\n"
+    assert run("logs", "99000000007", "-w", "loobos", "-o", "json").json() == {
+        "run": "99000000007",
+        "file": f"{FOLDER}/run/99000000007/job.log",
+        "log": "one line\n",
+    }
+    assert not api.pods_left()
+
+
+def test_logs_that_are_followed(
+    run: Run, api: FakeApi, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.objects.append(ended())
+    log, result = (folder / "run/99000000007" / name for name in ("job.log", ".pecan-result.json"))
+    result.unlink()
+
+    def sleep(_seconds: float) -> None:
+        with log.open("a") as file:
+            file.write("another\n")
+        result.touch()
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    assert run("logs", "99000000007", "--follow").out == "one line\nanother\nanother\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("99",), ExitCode.NOT_FOUND, "has a run 99"),
+        (("../x",), ExitCode.INVALID, "is not the id of a run"),
+        (("..",), ExitCode.INVALID, "is not the id of a run"),
+        (("99000000008",), ExitCode.NOT_READY, "no worker has begun"),
+        (("99000000007", "-w", "sea"), ExitCode.NOT_FOUND, "no PecanWorkflow sea"),
+        (("99000000007", "-f", "-o", "json"), ExitCode.USAGE, "exclude each other"),
+    ],
+)
+def test_wrong_logs(
+    run: Run, api: FakeApi, folder: Path, arguments: tuple[str, ...], code: ExitCode, says: str
+) -> None:
+    api.objects.append(ended())
+    done = CliRunner().invoke(app, ["logs", *arguments])
+    assert (done.exit_code, says in done.stderr) == (code, True)
+    assert not api.pods_left()
+
+
+def test_logs_of_a_run_that_several_workflows_have(run: Run, api: FakeApi, folder: Path, data: Path) -> None:
+    (data / "workflows" / "PEcAn_2" / "run" / "99000000007").mkdir(parents=True)
+    other = ended(folder="/data/workflows/PEcAn_2")
+    other["metadata"]["name"] = "other"
+    api.objects += [ended(), other]
+    assert "choose one with -w: loobos, other" in run("logs", "99000000007").err
+
+
+# results, plot, render
+
+
+def test_results(run: Run, api: FakeApi) -> None:
+    api.objects.append(ended(results=RESULTS))
+    said = run("results", "loobos")
+    header, row, *notes = said.out.splitlines()
+    assert header.split() == ["SITE", "VARIABLE", "YEAR", "N", "MEAN", "SD", "Q2.5", "Q50", "Q97.5", "UNITS"]
+    assert " ".join(row.split()) == "NL-Loo GPP 1998 12 1239.71 92.05 1007.94 - 1.342 g C m-2 yr-1"
+    assert notes[0] == "11 of 12 runs are in these numbers"
+    assert "3 more rows" in notes[1]
+    assert notes[2] == "Not the site's weather."
+    # The numbers are in the status: no pod is needed.
+    assert not api.created
+    assert run("results", "loobos", "-o", "json").json() == {"results": RESULTS, "files": []}
+
+
+def test_results_are_copied(run: Run, api: FakeApi, folder: Path, tmp_path: Path) -> None:
+    api.objects.append(ended(results=RESULTS))
+    first = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == sorted(
+        path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")
+    )
+    assert {each["action"] for each in first} == {"copied"}
+    (tmp_path / "here" / "pecan.xml").write_text("edited")
+    again = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
+    assert [each["file"] for each in again if each["action"] != "there already"] == ["here/pecan.xml"]
+    assert "replaced" not in run("results", "loobos", "--to", "here").out
+    deep = run("results", "loobos", "--to", "all", "--all", "-o", "json").json()["files"]
+    assert "all/out/99000000007/1998.nc" in [each["file"] for each in deep]
+    assert not api.pods_left()
+
+
+def test_a_copy_that_breaks_goes_on(run: Run, api: FakeApi, folder: Path, tmp_path: Path) -> None:
+    (folder / "ensemble.ts.nc").write_bytes(bytes(2_000_000))
+    api.objects.append(ended(results=RESULTS))
+    api.bytes_left = 1_000_000
+    assert run("results", "loobos", "--to", "here").code == ExitCode.UNAVAILABLE
+    assert not api.pods_left()
+    api.bytes_left = None
+    files = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
+    assert "resumed" in {each["action"] for each in files}
+    assert (tmp_path / "here" / "ensemble.ts.nc").stat().st_size == 2_000_000
+
+
+@pytest.mark.parametrize("command", ["results", "plot"])
+def test_results_that_are_not_there_yet(run: Run, api: FakeApi, command: str) -> None:
+    api.objects.append(running())
+    said = run(command, "loobos")
+    assert said.code == ExitCode.NOT_READY
+    assert "has no results (Running): 40 succeeded of 100" in said.err
+
+
+def test_runs_can_be_copied_without_results(run: Run, api: FakeApi, folder: Path) -> None:
+    assert run("results", "loobos", "--all").code == ExitCode.USAGE
+    api.objects.append(ended("Failed"))
+    assert run("results", "loobos", "--all", "--to", "all").code == 0
+
+
+def test_plot(run: Run, api: FakeApi, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(results_module.typer, "launch", opened.append)
+    api.objects.append(ended(results=RESULTS))
+    files = run("plot", "loobos", "--to", "here", "-o", "json").json()
+    assert sorted(each["file"] for each in files) == [
+        "here/ensemble.analysis.99000000001.GPP.1998.1998.png",
+        "here/ensemble.analysis.99000000001.NEE.1998.1998.png",
+    ]
+    (only,) = run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf", "-o", "json").json()
+    assert only["file"].endswith("GPP.1998.1998.pdf")
+    assert run("plot", "loobos", "--variable", "LAI").code == ExitCode.NOT_FOUND
+    assert not opened
+
+
+def test_plot_on_a_terminal_opens_it(api: FakeApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    opened: list[str] = []
+    monkeypatch.setattr(results_module.typer, "launch", opened.append)
+    monkeypatch.setattr(shared, "console", lambda: Console(force_terminal=True))
+    api.objects.append(ended(results=RESULTS))
+    assert CliRunner().invoke(app, ["plot", "loobos", "--variable", "NEE", "--no-open"]).exit_code == 0
+    assert not opened
+    assert CliRunner().invoke(app, ["plot", "loobos", "--variable", "NEE"]).exit_code == 0
+    assert opened == ["ensemble.analysis.99000000001.NEE.1998.1998.png"]
+
+
+def test_render(run: Run, api: FakeApi, folder: Path) -> None:
+    api.objects += [ended(), workflow("new", "Pending", "waits for a platform")]
+    assert run("render", "loobos").out == "<pecan/>\n"
+    assert run("render", "loobos", "-o", "json").json()["xml"] == "<pecan/>\n"
+    said = run("render", "new")
+    assert said.code == ExitCode.NOT_READY
+    assert "has no folder yet: waits for a platform" in said.err
+
+
+# ls, upload
+
+
+def test_ls(run: Run, api: FakeApi, folder: Path) -> None:
+    lines = run("ls", "workflows/PEcAn_99000000001").out.splitlines()
+    assert lines[0].split() == ["SIZE", "MODIFIED", "NAME"]
+    assert "run/" in [line.split()[-1] for line in lines]
+    entries = run("ls", FOLDER + "/pecan.xml", "-o", "json").json()
+    assert [(each["name"], each["type"], each["size"]) for each in entries] == [("pecan.xml", "file", 9)]
+    assert run("ls", "nowhere").code == ExitCode.NOT_FOUND
+    assert run("ls", "/etc").code == ExitCode.INVALID
+    assert not api.pods_left()
+
+
+def test_without_a_platform_nothing_can_be_listed(run: Run, api: FakeApi) -> None:
+    api.objects = [platform("Pending")]
+    assert run("ls").code == ExitCode.NOT_READY
+    api.objects = []
+    assert run("ls").code == ExitCode.NOT_FOUND
+
+
+def test_upload(run: Run, api: FakeApi, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "met").mkdir()
+    (tmp_path / "met" / "a.1998.nc").write_bytes(bytes(300_000))
+    said = run("upload", "met", "loobos.yaml", "--to", "my", "-o", "json")
+    assert [(each["file"], each["action"]) for each in said.json()] == [
+        ("/data/my/met/a.1998.nc", "copied"),
+        ("/data/my/loobos.yaml", "copied"),
+    ]
+    assert (data / "my/met/a.1998.nc").read_bytes() == bytes(300_000)
+    assert "there already" in run("upload", "met", "--to", "/data/my").out
+    (tmp_path / "loobos.yaml").write_text("another")
+    assert run("upload", "loobos.yaml", "--to", "my").code == ExitCode.INVALID
+    assert "replaced" in run("upload", "loobos.yaml", "--to", "my", "--replace").out
+    assert not api.pods_left()
+
+
+def test_a_volume_that_cannot_be_written(run: Run, api: FakeApi, data: Path) -> None:
+    (data / "my").write_text("a file, and no folder")
+    said = run("upload", "loobos.yaml", "--to", "my")
+    assert said.code == ExitCode.INVALID
+    assert "/data/my" in said.err
+
+
+@pytest.mark.parametrize("asked", [("create", "Job"), ("list", "Job"), ("list", "Pod")])
+def test_rights_that_files_need(run: Run, api: FakeApi, asked: tuple[str, str]) -> None:
+    api.refused[asked] = 403
+    assert run("ls").code == ExitCode.FORBIDDEN
+    assert not api.pods_left()
+
+
+# models, platform
+
+
+def test_models(run: Run, api: FakeApi) -> None:
+    assert run("models").code == ExitCode.NOT_FOUND
+    assert run("models", "-o", "json").json() == []
+    api.objects += [
+        model("wofost", "Degraded", "image cannot be pulled"),
+        model("dalec", "Ready", "4 workers", {"readyReplicas": 4, "busyWorkers": 3, "outstanding": 57}),
+    ]
+    lines = [line.rstrip() for line in run("models").out.splitlines()]
+    assert lines[1].split() == ["dalec", "DALEC_ev", "Ready", "4", "3", "-", "57", "4", "workers"]
+    assert lines[2].endswith("image cannot be pulled")
+
+
+def test_platform_says_what_is_not_up_and_why(run: Run, api: FakeApi) -> None:
+    api.objects = [
+        platform(
+            "Degraded",
+            condition("Ready", "False", "PostgresNotReady", "postgres is not ready"),
+            condition("PostgresReady", "False", "ImagePullBackOff", "the image cannot be pulled"),
+            condition("RabbitMQReady", "True", "Ready", "ready"),
+        )
+    ]
+    lines = [line.split() for line in run("platform").out.splitlines()]
+    assert lines[0] == ["pecan", "Degraded", "data", "in", "claim", "pecan-data"]
+    assert lines[3] == ["Postgres", "False", "ImagePullBackOff", "the", "image", "cannot", "be", "pulled"]
+    assert lines[4][:2] == ["RabbitMQ", "True"]
+    api.objects = [platform("Pending")]
+    assert "has not looked at it yet" in run("platform").out
+    api.objects = []
+    assert run("platform").code == ExitCode.NOT_FOUND
+    assert run("platform", "-o", "json").json() == []
+
+
+def test_patience_is_bounded() -> None:
+    assert workflows.PATIENCE_SECONDS == 60
