@@ -78,8 +78,8 @@ def check(manifest: Manifest, where: str) -> None:
         raise CliError(ExitCode.INVALID, f"{where}: {error.message}") from None
 
 
-def workflow_of_xml(path: Path, text: str, model: str, name: str | None) -> Manifest:
-    """A PecanWorkflow with a pecan.xml in it. Raises CliError when it is too large for that."""
+def workflow_of_xml(path: Path, text: str, model: str, name: str | None, base_dir: str | None) -> Manifest:
+    """A PecanWorkflow with a pecan.xml in it. Raises CliError when it is too large for that, or a field is wrong."""
     size = len(text.encode())
     if size > MOST_INLINE_BYTES:
         raise CliError(
@@ -87,12 +87,15 @@ def workflow_of_xml(path: Path, text: str, model: str, name: str | None) -> Mani
             f"{path} has {size} bytes, more than the {MOST_INLINE_BYTES} that fit into a {KIND}: upload it with "
             "`kubectl pecan upload`, and name it in a manifest as spec.pecanXml.path",
         )
-    return {
+    pecan_xml = {"inline": text, **({} if base_dir is None else {"baseDir": base_dir})}
+    manifest = {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": name or object_name(path)},
-        "spec": {"modelRef": {"name": model}, "pecanXml": {"inline": text}},
+        "spec": {"modelRef": {"name": model}, "pecanXml": pecan_xml},
     }
+    check(manifest, str(path))
+    return manifest
 
 
 def object_name(path: Path) -> str:

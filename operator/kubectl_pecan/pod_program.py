@@ -46,12 +46,13 @@ def list_folder(request: Fields, _source: BinaryIO | None) -> Answer:
 
 
 def list_files(request: Fields, _source: BinaryIO | None) -> Answer:
-    """Files of a folder, with `deep` those of folders in it too; hidden ones and links are left out."""
+    """Files of a folder and of those in it, but for the folders `without`; hidden ones and links are left out."""
     top = request["path"]
     os.stat(top)
     files = []
     for folder, folders, names in os.walk(top):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if request["deep"] else []
+        left_out = request["without"] if folder == top else ()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left_out)
         for name in sorted(names):
             path = os.path.join(folder, name)
             if not name.startswith(".") and os.path.isfile(path) and not os.path.islink(path):

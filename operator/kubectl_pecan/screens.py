@@ -162,15 +162,24 @@ def platform_screen(platforms: Sequence[Object]) -> RenderableType:
 
 def results_table(results: Mapping[str, Any]) -> RenderableType:
     """The headline numbers of an analysis."""
+    parts: list[RenderableType] = []
     made = table("site", "variable", "year", "n", *COLUMNS, "units", right=("n", *COLUMNS))
     for row in results["yearly"]:
         numbers = [number(row[column]) for column in COLUMNS]
         made.add_row(Text(row["site"]), row["variable"], str(row["year"]), str(row["n"]), *numbers, Text(row["units"]))
+    if results["yearly"]:
+        parts.append(made)
     notes = [f"{results['used']} of {results['runs']} runs are in these numbers"]
+    if analysis := results.get("sensitivityAnalysis"):
+        traits = analysis["traits"]
+        notes.append(
+            f"{traits - analysis['traitsLeftOut']} of {traits} traits of the sensitivity analysis are analysed; their "
+            "numbers are in the CSV files: copy them with --to"
+        )
     if results.get("omitted"):
         notes.append(f"{results['omitted']} more rows are in the CSV files: copy them with --to")
     notes += results.get("caveats") or []
-    return Group(made, *(Text(note) for note in notes))
+    return Group(*parts, *(Text(note) for note in notes))
 
 
 def number(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +57,9 @@ class Volume:
         entries: list[dict[str, Any]] = self._ask({"op": "list", "path": path})[0]["entries"]
         return entries
 
-    def files(self, folder: str, deep: bool) -> list[RemoteFile]:
-        """The files of a folder, without hidden ones; `deep`: those of the folders in it too."""
-        fields, _ = self._ask({"op": "files", "path": folder, "deep": deep})
+    def files(self, folder: str, without: Sequence[str] = ()) -> list[RemoteFile]:
+        """The files of a folder and of the folders in it, but for those called `without`; none that are hidden."""
+        fields, _ = self._ask({"op": "files", "path": folder, "without": list(without)})
         return [RemoteFile(**file) for file in fields["files"]]
 
     def digest(self, path: str) -> Digest | None:

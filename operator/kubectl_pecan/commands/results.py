@@ -36,6 +36,7 @@ FOLLOW_SECONDS = 1.0
 RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 # What the worker leaves beside job.log when the attempt has come to its end.
 RESULT = ".pecan-result.json"
+RUN_FOLDERS = ("run", "out")
 
 app = typer.Typer()
 
@@ -203,12 +204,14 @@ def _no_results(workflow: Manifest) -> CliError:
 
 
 def _copy(
-    now: Session, workflow: Manifest, to: Path, deep: bool, wanted: Callable[[str], bool]
+    now: Session, workflow: Manifest, to: Path, of_runs: bool, wanted: Callable[[str], bool]
 ) -> list[dict[str, Any]]:
     folder = _folder(workflow)
     copies = []
     with data_volume(now.api) as volume, now.copying() as bars:
-        files: list[RemoteFile] = [file for file in volume.files(folder, deep) if wanted(file.path)]
+        files: list[RemoteFile] = [
+            file for file in volume.files(folder, () if of_runs else RUN_FOLDERS) if wanted(file.path)
+        ]
         if not files:
             raise CliError(ExitCode.NOT_FOUND, f"{folder} has no such file: `kubectl pecan ls {folder}` shows which")
         task = bars.add_task("copy", total=sum(file.size for file in files))

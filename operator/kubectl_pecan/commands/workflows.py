@@ -43,6 +43,9 @@ def submit(
     model: Annotated[
         str | None, typer.Option("--model", help="PecanModel for a pecan.xml (default: the one of its type).")
     ] = None,
+    base_dir: Annotated[
+        str | None, typer.Option("--base-dir", help="Folder on /data in which relative paths of a pecan.xml begin.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--watch", "-w", help="Watch it afterwards.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Have it checked by the cluster, and run nothing.")
@@ -60,10 +63,12 @@ def submit(
         kind, revision = manifests.model_of_xml(file, text)
         now = session(namespace, context, output)
         model = model or manifests.decide_model(kind, revision, now.api.list("PecanModel"))
-        manifest = manifests.workflow_of_xml(file, text, model, name)
+        manifest = manifests.workflow_of_xml(file, text, model, name, base_dir)
     else:
         if model:
             raise CliError(ExitCode.USAGE, "--model is for a pecan.xml: a manifest names its model in spec.modelRef")
+        if base_dir:
+            raise CliError(ExitCode.USAGE, "--base-dir is for a pecan.xml: a manifest says it in spec.pecanXml.baseDir")
         manifest = manifests.workflow_of_manifest(file, text, name)
         now = session(namespace, context, output)
     given = manifest["metadata"].get("namespace")

@@ -211,6 +211,11 @@ def test_submit_a_pecan_xml(run: Run, api: FakeApi, tmp_path: Path) -> None:
     assert api.created[0]["spec"] == {"modelRef": {"name": "dalec"}, "pecanXml": {"inline": XML}}
     assert run("submit", "pecan.xml", "--name", "other", "--model", "sipnet").code == 0
     assert api.created[1]["spec"]["modelRef"] == {"name": "sipnet"}
+    assert run("submit", "pecan.xml", "--name", "third", "--base-dir", "/data/met").code == 0
+    assert api.created[2]["spec"]["pecanXml"] == {"inline": XML, "baseDir": "/data/met"}
+    said = run("submit", "pecan.xml", "--name", "fourth", "--base-dir", "met")
+    assert (said.code, len(api.created)) == (ExitCode.INVALID, 3)
+    assert "spec.pecanXml.baseDir: must be an absolute path under /data" in said.err
 
 
 @pytest.mark.parametrize(
@@ -219,6 +224,7 @@ def test_submit_a_pecan_xml(run: Run, api: FakeApi, tmp_path: Path) -> None:
         ("kind: Pod\napiVersion: v1\n", (), ExitCode.INVALID, "use `kubectl apply` for other kinds"),
         ("<pecan", (), ExitCode.INVALID, "is not XML"),
         (None, ("--model", "x"), ExitCode.USAGE, "--model is for a pecan.xml"),
+        (None, ("--base-dir", "/data/x"), ExitCode.USAGE, "--base-dir is for a pecan.xml"),
         ("\x00", (), ExitCode.INVALID, "wrong.yaml"),
     ],
 )
@@ -381,6 +387,7 @@ def folder(data: Path) -> Path:
         "ensemble.analysis.99000000001.GPP.1998.1998.pdf": "pages of GPP",
         "ensemble.analysis.99000000001.NEE.1998.1998.png": "a picture of NEE",
         "ensemble.members.99000000001.csv": "run,site\n",
+        "pft/conifer/sensitivity.analysis.99000000002.GPP.1998.1998.png": "curves of GPP",
         "pecan.xml": "<pecan/>\n",
         ".hidden": "",
     }.items():
@@ -461,11 +468,24 @@ def test_results(run: Run, api: FakeApi) -> None:
     assert run("results", "loobos", "-o", "json").json() == {"results": RESULTS, "files": []}
 
 
+def test_results_of_a_sensitivity_analysis_alone(run: Run, api: FakeApi) -> None:
+    analysis = {"ensembleId": "99000000002", "runs": 13, "used": 12, "traits": 2, "traitsLeftOut": 1}
+    api.objects.append(
+        ended(results={"sensitivityAnalysis": analysis, "runs": 13, "used": 12, "caveats": [], "yearly": []})
+    )
+    assert run("results", "loobos").out.splitlines() == [
+        "12 of 13 runs are in these numbers",
+        "1 of 2 traits of the sensitivity analysis are analysed; their numbers are in the CSV files: copy them with --to",
+    ]
+
+
 def test_results_are_copied(run: Run, api: FakeApi, folder: Path, tmp_path: Path) -> None:
     api.objects.append(ended(results=RESULTS))
     first = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
-    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == sorted(
-        path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")
+    assert sorted(path.name for path in (tmp_path / "here").rglob("*") if path.is_file()) == sorted(
+        path.name
+        for path in (*folder.iterdir(), *(folder / "pft").rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
     )
     assert {each["action"] for each in first} == {"copied"}
     (tmp_path / "here" / "pecan.xml").write_text("edited")
@@ -511,6 +531,7 @@ def test_plot(run: Run, api: FakeApi, folder: Path, tmp_path: Path, monkeypatch:
     assert sorted(each["file"] for each in files) == [
         "here/ensemble.analysis.99000000001.GPP.1998.1998.png",
         "here/ensemble.analysis.99000000001.NEE.1998.1998.png",
+        "here/pft/conifer/sensitivity.analysis.99000000002.GPP.1998.1998.png",
     ]
     (only,) = run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf", "-o", "json").json()
     assert only["file"].endswith("GPP.1998.1998.pdf")

@@ -211,7 +211,7 @@ def test_the_program_as_a_process(tmp_path: Path) -> None:
         assert upload(volume, local, str(remote), False, lambda _: None) is Action.COPY
         assert download(volume, str(remote), tmp_path / "back", lambda _: None) is Action.COPY
         assert [each["name"] for each in volume.entries(str(remote.parent))] == ["remote"]
-        assert [file.path for file in volume.files(str(tmp_path / "data"), deep=True)] == ["deep/remote"]
+        assert [file.path for file in volume.files(str(tmp_path / "data"))] == ["deep/remote"]
         with pytest.raises(CliError, match="does not exist"):
             volume.entries(str(tmp_path / "nowhere"))
         # After an error the next request is answered all the same.

@@ -81,14 +81,14 @@ def test_any_text_is_refused_in_a_line(text: str) -> None:
 
 
 def test_a_pecan_xml_goes_into_the_workflow_whole() -> None:
-    assert manifests.workflow_of_xml(Path("in/Demo_2.xml"), XML, "sipnet", None) == {
+    assert manifests.workflow_of_xml(Path("in/Demo_2.xml"), XML, "sipnet", None, None) == {
         "apiVersion": "pecanproject.org/v1alpha1",
         "kind": "PecanWorkflow",
         "metadata": {"name": "demo-2"},
         "spec": {"modelRef": {"name": "sipnet"}, "pecanXml": {"inline": XML}},
     }
     with pytest.raises(CliError, match=r"spec\.pecanXml\.path"):
-        manifests.workflow_of_xml(PATH, " " * 70_000, "sipnet", None)
+        manifests.workflow_of_xml(PATH, " " * 70_000, "sipnet", None, None)
     with pytest.raises(CliError, match="--name"):
         manifests.object_name(Path("__.xml"))
 
