@@ -26,7 +26,7 @@ def _run(config: RunConfig, log: Log) -> None:
     result = simulate(parameters, provider, config.start, config.end)
     for season in result.seasons:
         log(season)
-    for path in write_standard_output(standard_series(result.rows, result.saturated), config, ORIGIN):
+    for path in write_standard_output(standard_series(result.rows, config.start, result.saturated), config, ORIGIN):
         log(f"wrote {path}")
 
 

@@ -7,7 +7,8 @@ CARBON_IN_CH2O of assimilates; what of the assimilates becomes neither is respir
   maintenance and growth respiration;
 - TotLivBiom changes by NPP less litter_carbon_flux, but on the day of emergence, when seed or seedlings (TDWI) become
   crop, and on the day of harvest, when all of it goes;
-- CropYield is the dry matter (not carbon) of the storage organs of the crop that stands.
+- CropYield is the yield of the calendar year, dry matter (not carbon): the largest weight that storage organs reach in
+  it, on every day of it, so that the year's mean, which analyses use, is the yield.
 
 WOFOST 7.2 has no soil carbon, so there is no HeteroResp and no NEE. Fluxes are means over the day, pools the state at
 its end. Where no crop stands all of them are 0.
@@ -17,10 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pecan_adapter.meteorology import Array
 from pecan_adapter.standard_output import FLUX, POOL, Origin, Series
 from pecan_wofost.parameters import CARBON_FRACTION, CARBON_IN_CH2O
 
@@ -38,6 +42,8 @@ SOIL_STATES = ("SM",)
 SOIL_RATES = ("EVS", "EVW")
 OUTPUT_VARIABLES = (*CROP_STATES, *CROP_RATES, *SOIL_STATES, *SOIL_RATES)
 """What is needed of WOFOST on every day, by its names: states at the beginning of the day, rates over the day."""
+
+CROP_YIELD = "CropYield"
 
 Row = Mapping[str, float | None]
 """Values by name; None where there is no crop, or no such soil process."""
@@ -96,7 +102,7 @@ VARIABLES = (
     _variable("root_carbon_content", POOL, "Root Carbon Content", _DRY_POOL, lambda d: d.end["WRT"]),
     _variable("AGB", POOL, "Total aboveground biomass", _DRY_POOL, Day.above_ground),
     _variable("TotLivBiom", POOL, "Total living biomass", _DRY_POOL, lambda d: d.above_ground() + d.end["WRT"]),
-    _variable("CropYield", "kg m-2", "CropYield", _PER_SQUARE_METRE, lambda d: d.end["TWSO"]),
+    _variable(CROP_YIELD, "kg m-2", "CropYield", _PER_SQUARE_METRE, lambda d: d.end["TWSO"]),
     _variable("Transp", _WATER, "Total transpiration", _WATER_FLUX, lambda d: d.rates["TRA"]),
     _variable(
         "Evap",
@@ -109,10 +115,25 @@ VARIABLES = (
 )
 
 
-def standard_series(rows: Sequence[Row], saturated: float) -> list[Series]:
-    """Every standard variable over the run; `rows` are its days and one more, `saturated` the soil's SM0 (m3 m-3)."""
+def standard_series(rows: Sequence[Row], start: date, saturated: float) -> list[Series]:
+    """Every standard variable over the run, which begins on `start`; `rows` are its days and one more, `saturated` the
+    soil's SM0 (m3 m-3).
+    """
     days = [_day(today, tomorrow, saturated) for today, tomorrow in pairwise(rows)]
-    return [Series(v.name, v.units, v.long_name, np.array([v.value(day) for day in days])) for v in VARIABLES]
+    years = np.array([(start + timedelta(days=n)).year for n in range(len(days))])
+    made = []
+    for v in VARIABLES:
+        values = np.array([v.value(day) for day in days])
+        made.append(Series(v.name, v.units, v.long_name, _largest(values, years) if v.name == CROP_YIELD else values))
+    return made
+
+
+def _largest(values: Array, years: NDArray[np.int64]) -> Array:
+    """The year's largest value on each of its days."""
+    _, index = np.unique(years, return_inverse=True)
+    largest = np.full(index.max() + 1, -np.inf)
+    np.maximum.at(largest, index, values)
+    return largest[index]
 
 
 def _stands(row: Row) -> bool:

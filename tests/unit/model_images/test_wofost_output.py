@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def crop(**values: float) -> dict[str, float | None]:
     return row | {"DVS": 0.5, "SM": 0.3} | values
 
 
-def series(*rows: dict[str, float | None]) -> dict[str, list[float]]:
-    return {one.name: one.values.tolist() for one in standard_series(rows, saturated=0.4)}
+def series(*rows: dict[str, float | None], start: date = date(2000, 6, 1)) -> dict[str, list[float]]:
+    return {one.name: one.values.tolist() for one in standard_series(rows, start, saturated=0.4)}
 
 
 def test_a_growing_day_in_carbon() -> None:
@@ -69,9 +70,16 @@ def test_the_last_growth_is_that_of_the_day_before_the_harvest() -> None:
     # On the day of maturity WOFOST computes rates, then takes the crop away.
     grown = crop(WSO=800, TWSO=800, GASS=100, DMI=50, TRA=0.2)
     v = series(crop(WSO=750, TWSO=750, GASS=110, DMI=60), grown | {"DVS": 2.0}, BARE)
-    assert v["CropYield"] == pytest.approx([0.08, 0.0])
+    assert v["AGB"] == pytest.approx([800 * 0.45e-4, 0.0])
     assert v["GPP"][0] > 0
     assert v["GPP"][1] == v["NPP"][1] == v["Transp"][1] == v["TotLivBiom"][1] == 0.0
+
+
+def test_the_yield_is_that_of_the_year_on_each_of_its_days() -> None:
+    rows = [crop(TWSO=weight) for weight in (100, 300, 700)]
+    v = series(*rows, BARE, crop(TWSO=10), crop(TWSO=40), start=date(1999, 12, 29))
+    # The states at the end of 29, 30 and 31 December, and of 1 and 2 January.
+    assert v["CropYield"] == pytest.approx([0.07, 0.07, 0.07, 0.004, 0.004])
 
 
 @pytest.mark.skipif(not STANDARD.is_file(), reason="needs PEcAn's table of variables (PECAN_SHARED_DATA)")
