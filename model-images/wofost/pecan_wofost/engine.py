@@ -9,10 +9,12 @@ from typing import Any
 
 from pecan_adapter.errors import BadData
 from pecan_wofost.parameters import CROPS, Parameters, checked_soil, scaled
-from pecan_wofost.record import Record, read_record
+from pecan_wofost.record import read_record
+from pecan_wofost.seasons import campaigns, season_of
 from pecan_wofost.standard_output import OUTPUT_VARIABLES, Row
 from pecan_wofost.weather import WeatherDay
 
+# Only now: pecan_wofost.record has told pcse where its home is.
 from pcse.base import ParameterProvider, WeatherDataContainer, WeatherDataProvider  # isort: skip
 from pcse.exceptions import PCSEError  # isort: skip
 from pcse.models import Wofost72_PP, Wofost72_WLP_CWB  # isort: skip
@@ -43,7 +45,7 @@ def simulate(
     crop = record.crop | parameters.crop
     crop |= {name: scaled(record.crop[name], largest) for name, largest in parameters.tables.items()}
     soil = checked_soil(record.soil | parameters.soil)
-    calendar = campaigns(parameters, record, start, end)
+    calendar = campaigns(season_of(parameters, record.emergence, crop["TSUMEM"]), start, end)
     try:
         provided = ParameterProvider(sitedata=record.site | parameters.site, cropdata=crop, soildata=soil)
         model = (Wofost72_WLP_CWB if parameters.water_limited else Wofost72_PP)(
@@ -54,41 +56,11 @@ def simulate(
             summary_vars=list(SUMMARY),
         )
         model.run_till_terminate()
-    except (PCSEError, AssertionError) as error:
-        raise BadData(f"WOFOST cannot run with these parameters and this weather: {error}") from error
-    return Result(model.get_output(), soil["SM0"], [_season(summary) for summary in model.get_summary_output()])
-
-
-def campaigns(parameters: Parameters, record: Record, start: date, end: date) -> list[dict[date, Any]]:
-    """pcse's agromanagement: bare soil until the first season, a season each year, an end on the day after the run.
-
-    A season ends at maturity, after `duration` days, or on the day before the next one begins.
-    """
-    kind, day_of_year = "emergence", record.emergence
-    if parameters.sowing is not None:
-        kind, day_of_year = "sowing", parameters.sowing
-    elif parameters.emergence is not None:
-        day_of_year = parameters.emergence
-    begins = [date(year, 1, 1) + timedelta(days=day_of_year - 1) for year in range(start.year, end.year + 1)]
-    begins = [day for day in begins if start <= day <= end]
-    if not begins:
+    except (PCSEError, AssertionError, ArithmeticError) as error:
         raise BadData(
-            f"no crop grows: its {kind} is on day {day_of_year} of the year, which is not in {start} to {end}; give another "
-            f"{'IDSOW' if kind == 'sowing' else 'IDEM'}, or another run"
-        )
-    planned: list[dict[date, Any]] = [] if begins[0] == start else [{start: None}]
-    for begin in begins:
-        crop_calendar = {
-            "crop_name": parameters.crop_name,
-            "variety_name": "of the record",
-            "crop_start_date": begin,
-            "crop_start_type": kind,
-            "crop_end_date": None,
-            "crop_end_type": "maturity",
-            "max_duration": min(parameters.duration, 364),
-        }
-        planned.append({begin: {"CropCalendar": crop_calendar, "TimedEvents": None, "StateEvents": None}})
-    return [*planned, {end + timedelta(days=1): None}]
+            f"WOFOST cannot run with these parameters and this weather: {type(error).__name__}: {error}"
+        ) from error
+    return Result(model.get_output(), soil["SM0"], [_season(summary) for summary in model.get_summary_output()])
 
 
 def weather_provider(weather: Sequence[WeatherDay], latitude: float, longitude: float, elevation: float) -> Any:
