@@ -49,21 +49,6 @@ def test_messages_tell_where_things_are(site: Site, folder: str) -> None:
     assert site.condition("two-sites", "Analysed")["message"] == f"the results are in {folder}"
 
 
-def test_a_model_of_a_published_image_is_registered_without_pulling_it(site: Site) -> None:
-    site.apply(example("models/sipnet.yaml"))
-    try:
-        wait(
-            lambda: site.condition("sipnet", "Ready", "PecanModel")["status"] == "True",
-            60,
-            lambda: site.status("sipnet", "PecanModel"),
-        )
-        status = site.status("sipnet", "PecanModel")
-        assert status["queue"] == "SIPNET_git"
-        assert not status.get("readyReplicas")
-    finally:
-        site.delete("PecanModel", "sipnet")
-
-
 def test_an_image_of_another_model_is_told(site: Site) -> None:
     model = example("models/dalec.yaml", name="dalec-mistaken")
     model["spec"].update(revision="v2", scaling={"minReplicas": 1, "maxReplicas": 1})
