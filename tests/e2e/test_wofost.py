@@ -38,6 +38,6 @@ def test_every_member_has_grown(site: Site, folder: str) -> None:
     assert rows == [["ES-31031", name, "2000", "40"] for name in ("CropYield", "LAI", "NPP", "TotLivBiom")]
 
 
-def test_its_image_gives_the_published_results(site: Site, folder: str) -> None:
+def test_every_log_tells_the_season(site: Site, folder: str) -> None:
     log = site.run("pecan-data", "sh", "-c", f"cat {folder}/out/*/logfile.txt | grep -c '^season: emerged 2000-01-01'")
     assert int(log) == 40
