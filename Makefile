@@ -84,9 +84,10 @@ cluster: ## Bring up a Kubernetes cluster: the current one if named, kind, or a 
 cluster-down: ## Take down what `make cluster` brought up
 	@hack/cluster down
 
+# make images IMAGES=model-wofost builds this one only; without, all but the model images that are built on request.
 .PHONY: images
 images: ## Build our images
-	@hack/images build
+	@hack/images build $(IMAGES)
 
 .PHONY: install
 install: cluster images ## Install the operator into the cluster
@@ -99,6 +100,8 @@ e2e: venv install ## Tests on the real cluster
 
 .PHONY: e2e-full
 e2e-full: venv install ## All tests on the real cluster, the long ones too
+	@hack/images build model-wofost
+	@hack/images load
 	@$(PYTEST) -q tests/e2e -m "not cluster_lifecycle"
 
 .PHONY: cluster-test

@@ -15,6 +15,8 @@ DEBIAN_IMAGE = f"docker.io/library/debian:{DEBIAN_SUITE}-slim"
 HASH_LENGTH = 12
 # What development tools leave between the sources; no image needs it.
 TOOL_CACHE = re.compile(r"__pycache__|\..*_cache")
+# Model images that no test or demonstration needs by itself: they are built when they are named.
+ON_REQUEST = frozenset({"model-wofost"})
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Image:
     """One image. `context` is relative to the repository, `dockerfile` to the context.
 
     `base` names the image of ours that is passed as build argument BASE; `after` one whose layers this one shares, so
-    that building it first builds them once.
+    that building it first builds them once. One that is `on_request` is built only when it is named.
     """
 
     name: str
@@ -31,6 +33,17 @@ class Image:
     target: str = ""
     base: str = ""
     after: str = ""
+
+    @property
+    def on_request(self) -> bool:
+        """Whether a build of everything leaves it out."""
+        return self.name in ON_REQUEST
+
+
+def wanted_images(images: Mapping[str, Image], names: Sequence[str]) -> set[str]:
+    """The named images, or all but those on request, each with its base."""
+    wanted = set(names) or {name for name, image in images.items() if not image.on_request}
+    return wanted | {images[name].base for name in wanted if images[name].base}
 
 
 def project_images(root: Path) -> dict[str, Image]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from pecan_dalec.errors import BadData
+from pecan_adapter.errors import BadData
 
 MINIMUM_LAI = 0.1
 """Leaf area (m2 m-2) that photosynthesis always has, so that a canopy can grow back from nothing."""

@@ -1,38 +1,30 @@
-"""DALEC's days as PEcAn's standard output: `<year>.nc` and `<year>.nc.var`, one of each a calendar year.
+"""DALEC's days as PEcAn's standard variables.
 
-Names, units and long names from PEcAn's table of standard variables (base/utils/data/standard_vars.csv), the selection
-that of PEcAn's model2netcdf.DALEC, and LAI. Where this differs from that function, on purpose:
+The selection is that of PEcAn's model2netcdf.DALEC, and LAI. Where this differs from that function, on purpose:
 
-- NEE is positive to the atmosphere, as the table says (PEcAn's DALEC stores NEP under that name);
+- NEE is positive to the atmosphere, as PEcAn's table says (PEcAn's DALEC stores NEP under that name);
 - time is the start of the step in days since 1 January, so it begins at 0 (there: at 1) and leap years are whole;
 - `time_bounds` gives both ends of the step.
 
 Fluxes are means over the day, pools the state at its end. WoodyLitter is a deprecated name, kept since PEcAn uses it.
-The files are netCDF classic, as PEcAn's; R sees the dimensions as (lon, lat, time), Python as (time, lat, lon).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
-from itertools import groupby
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from netCDF4 import Dataset
 
-from pecan_dalec.files import renamed_into_place
+from pecan_adapter.standard_output import FLUX, POOL, Origin, Series
 from pecan_dalec.model import Day
 
-MISSING = -999.0
-CAVEAT = (
-    "DALEC is not calibrated here and not spun up: its parameters and first pools are as given, or published defaults."
+ORIGIN = Origin(
+    model="DALEC",
+    source="DALEC evergreen (Williams et al. 2005) with ACM photosynthesis (Williams et al. 1997)",
+    caveats="DALEC is not calibrated here and not spun up: its parameters and first pools are as given, or published "
+    "defaults.",
 )
-"""What the executor repeats wherever results are shown."""
-FLUX = "kg C m-2 s-1"
-POOL = "kg C m-2"
 
 _PER_SECOND = 1e-3 / 86400  # g per day to kg per second
 _KILOGRAM = 1e-3
@@ -81,56 +73,9 @@ VARIABLES = (
 )
 
 
-def write_standard_output(
-    days: Iterable[Day], outdir: Path, latitude: float, longitude: float, specific_leaf_area: float
-) -> list[Path]:
-    """Write the files of every year that `days` touches and return the netCDF ones.
-
-    Each is renamed into place when it is whole, its .var first, so that whoever sees `<year>.nc` may read both.
-    """
-    written = []
-    for year, days_of_year in groupby(days, key=lambda day: day.day.year):
-        path = outdir / f"{year}.nc"
-        with renamed_into_place(outdir / f"{year}.nc.var") as temporary:
-            temporary.write_text("".join(f"{v.name} {v.long_name}\n" for v in VARIABLES), encoding="utf-8")
-        with renamed_into_place(path) as temporary:
-            _write_year(temporary, list(days_of_year), latitude, longitude, specific_leaf_area)
-        written.append(path)
-    return written
-
-
-def _write_year(path: Path, days: list[Day], latitude: float, longitude: float, specific_leaf_area: float) -> None:
-    year = days[0].day.year
-    start = np.array([(day.day - date(year, 1, 1)).days for day in days], dtype=float)
-    with Dataset(path, "w", format="NETCDF3_CLASSIC") as dataset:
-        dataset.setncatts(
-            {
-                "Conventions": "CF-1.8",
-                "title": f"DALEC run output in PEcAn's standard form, {year}",
-                "source": "DALEC evergreen (Williams et al. 2005) with ACM photosynthesis (Williams et al. 1997)",
-                "caveats": CAVEAT,
-                "comment": "daily steps; fluxes are means over the step, pools the state at its end",
-            }
-        )
-        for name, size in (("lon", 1), ("lat", 1), ("time", None), ("hist_interval", 2)):
-            dataset.createDimension(name, size)
-        for name, value, units in (("lon", longitude, "degrees_east"), ("lat", latitude, "degrees_north")):
-            long_name = "station_longitude" if name == "lon" else "station_latitude"
-            _variable(dataset, name, (name,), {"units": units, "long_name": long_name})[:] = value
-        since = f"days since {year}-01-01 00:00:00"
-        clock = {"units": since, "calendar": "standard"}
-        time = clock | {"bounds": "time_bounds", "axis": "T", "long_name": "start of step"}
-        _variable(dataset, "time", ("time",), time)[:] = start
-        _variable(dataset, "time_bounds", ("time", "hist_interval"), clock)[:] = np.stack((start, start + 1), axis=1)
-        for v in VARIABLES:
-            attributes = {"units": v.units, "long_name": v.long_name, "missing_value": MISSING}
-            variable = _variable(dataset, v.name, ("time", "lat", "lon"), attributes, MISSING)
-            variable[:] = np.array([v.value(day, specific_leaf_area) for day in days]).reshape(-1, 1, 1)
-
-
-def _variable(
-    dataset: Any, name: str, dimensions: tuple[str, ...], attributes: dict[str, Any], fill: float | None = None
-) -> Any:
-    variable = dataset.createVariable(name, "f8", dimensions, fill_value=fill)
-    variable.setncatts(attributes)
-    return variable
+def standard_series(days: Sequence[Day], specific_leaf_area: float) -> list[Series]:
+    """Every standard variable over the run; specific leaf area in m2 g-1 C."""
+    return [
+        Series(v.name, v.units, v.long_name, np.array([v.value(day, specific_leaf_area) for day in days]))
+        for v in VARIABLES
+    ]

@@ -7,12 +7,9 @@ ten days to 27 years; SLA: wider than the leaf mass per area of all plants in GL
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pecan_dalec.config import Pft
-from pecan_dalec.errors import BadData
+from pecan_adapter.traits import Trait
 from pecan_dalec.model import Parameters, State
 
 LEAF_CARBON_FRACTION = 0.48
@@ -21,17 +18,6 @@ LEAF_CARBON_FRACTION = 0.48
 _PER_YEAR = 1 / 365
 _SLA = 1 / LEAF_CARBON_FRACTION / 1000
 _KILOGRAM = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Trait:
-    """A value the user may give: its PEcAn unit and range, and the model field that `factor` times it sets."""
-
-    field: str
-    units: str
-    minimum: float
-    maximum: float
-    factor: float = 1.0
 
 
 TRAITS = {
@@ -60,24 +46,6 @@ POOLS = {
 NAMES = TRAITS | POOLS
 
 
-def values_of(pfts: Iterable[Pft]) -> dict[str, float]:
-    """All values of a run by name. A constant wins over a trait of the same PFT, as in PEcAn.
-
-    DALEC has one vegetation and one soil, so several PFTs (a plant and a soil one) are taken together.
-    Raises BadData for an unknown name, a value out of range, or one that two PFTs give.
-    """
-    values: dict[str, float] = {}
-    giver: dict[str, str] = {}
-    for pft in pfts:
-        for name, value in (pft.traits | pft.constants).items():
-            _check(pft.name, name, value)
-            if name in values:
-                raise BadData(f"{name} is given by PFT {giver[name]} and PFT {pft.name}: DALEC has only one, drop one")
-            values[name] = value
-            giver[name] = pft.name
-    return values
-
-
 def parameters_and_state(values: dict[str, float]) -> tuple[Parameters, State]:
     """DALEC's own parameters and first state; the published values where nothing is given."""
     in_model = {
@@ -85,14 +53,3 @@ def parameters_and_state(values: dict[str, float]) -> tuple[Parameters, State]:
         for group, group_traits in (("parameters", TRAITS), ("state", POOLS))
     }
     return replace(Parameters(), **in_model["parameters"]), replace(State(), **in_model["state"])
-
-
-def _check(pft: str, name: str, value: float) -> None:
-    trait = NAMES.get(name)
-    if trait is None:
-        raise BadData(f"PFT {pft}: DALEC has no trait {name}; it knows {', '.join(NAMES)}")
-    if not math.isfinite(value) or not trait.minimum <= value <= trait.maximum:
-        raise BadData(
-            f"PFT {pft}: {name} = {value:.6g} {trait.units} is outside {trait.minimum:g} to {trait.maximum:g} "
-            f"{trait.units}: correct the value or narrow its distribution"
-        )

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from pecan_dalec.errors import BadData
+from pecan_adapter.errors import BadData
 
 STATION = "NL1"
 MISSING = -99.0

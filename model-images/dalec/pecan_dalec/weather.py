@@ -22,7 +22,7 @@ import numpy as np
 from netCDF4 import Dataset
 from numpy.typing import NDArray
 
-from pecan_dalec.files import renamed_into_place
+from pecan_adapter.files import renamed_into_place
 from pecan_dalec.wageningen import WeatherDay
 
 STEPS = 8

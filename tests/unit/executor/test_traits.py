@@ -10,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from pecan_dalec.config import Pft as DalecPft
-from pecan_dalec.traits import values_of
+from pecan_adapter.config import Pft as DalecPft
+from pecan_adapter.traits import values_of
+from pecan_dalec.traits import NAMES
 from pecan_executor.sampling import draw_members
 from pecan_executor.traits import read_traits
 from pecan_operator.api.workflow import PecanWorkflow
@@ -43,7 +44,7 @@ def test_the_example_with_priors_in_files(tmp_path: Path, settings: Settings) ->
     members = draw_members(made)
     assert len(members) == 8
     for member in members:
-        values_of([DalecPft(given.name, member.traits[given.name], given.constants)])
+        values_of([DalecPft(given.name, member.traits[given.name], given.constants)], NAMES, "DALEC")
 
 
 def test_only_a_job_that_reads_rdata_loads_what_that_takes() -> None:

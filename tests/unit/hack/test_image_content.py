@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "hack"))
 
 from image_builder.content import (  # noqa: E402
+    ON_REQUEST,
     Image,
     archive_path,
     content_hash,
@@ -25,6 +26,7 @@ from image_builder.content import (  # noqa: E402
     old_archives,
     project_images,
     reference,
+    wanted_images,
 )
 
 CONTEXT = Image("thing", "context")
@@ -131,6 +133,28 @@ def test_every_model_folder_is_an_image_on_the_model_base() -> None:
     assert all(images[name].base == "model-base" for name in models - {"model-base"})
     order = list(images)
     assert all(order.index(images[name].base) < order.index(name) for name in order if images[name].base)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ([], {"model-base", "model-dalec", "operator"}),
+        (["model-wofost"], {"model-base", "model-wofost"}),
+        (["operator", "model-dalec"], {"model-base", "model-dalec", "operator"}),
+    ],
+)
+def test_an_image_on_request_is_built_when_it_is_named(names: list[str], wanted: set[str]) -> None:
+    images = {
+        "operator": Image("operator", "."),
+        "model-base": Image("model-base", "base"),
+        "model-dalec": Image("model-dalec", "dalec", base="model-base"),
+        "model-wofost": Image("model-wofost", "wofost", base="model-base"),
+    }
+    assert wanted_images(images, names) == wanted
+
+
+def test_images_on_request_exist() -> None:
+    assert set(project_images(ROOT)) >= ON_REQUEST
 
 
 def test_the_python_images_contain_all_that_the_wheel_takes_and_no_tests() -> None:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netCDF4 import Dataset
 
+from pecan_adapter.errors import BadData
 from pecan_dalec.drivers import read_drivers
-from pecan_dalec.errors import BadData
 
 SHARED_DATA = Path(os.environ.get("PECAN_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 MET_CF = SHARED_DATA / "met-cf"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pecan_dalec.errors import BadData
+from pecan_adapter.errors import BadData
 from pecan_dalec.model import (
     MINIMUM_LAI,
     Day,

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from netCDF4 import Dataset, num2date
 
+from pecan_adapter.config import read_config
+from pecan_adapter.errors import BadData
 from pecan_dalec.adapter import main
-from pecan_dalec.config import read_config
 from pecan_dalec.drivers import read_drivers
-from pecan_dalec.errors import BadData
 from pecan_dalec.model import Parameters, State, simulate
 from pecan_dalec.wageningen import WeatherDay
 from pecan_dalec.weather import write_met
@@ -221,7 +221,7 @@ def test_schema_and_reader_agree_on_what_is_needed(config: dict[str, Any], tmp_p
     path.write_text(json.dumps(config))
     not_needed_here = {"workflow_id", "ensemble_id", "run_type", "rundir", "delete_raw"}
     if field in not_needed_here:
-        assert read_config(path)
+        assert read_config(path, "DALEC")
     else:
         with pytest.raises(BadData, match=f"{field} is missing"):
-            read_config(path)
+            read_config(path, "DALEC")

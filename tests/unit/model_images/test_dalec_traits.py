@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pecan_dalec.config import Pft
-from pecan_dalec.errors import BadData
+from pecan_adapter.config import Pft
+from pecan_adapter.errors import BadData
+from pecan_adapter.traits import values_of
 from pecan_dalec.model import Parameters, State
-from pecan_dalec.traits import NAMES, POOLS, TRAITS, parameters_and_state, values_of
+from pecan_dalec.traits import NAMES, POOLS, TRAITS, parameters_and_state
 
 MODEL_JSON = Path(__file__).parents[3] / "model-images" / "dalec" / "model.json"
 
@@ -51,7 +52,11 @@ def test_every_model_field_has_one_name_and_its_default_is_in_range() -> None:
 def test_a_constant_wins_over_a_trait_and_pfts_are_taken_together() -> None:
     plant = Pft("pine", {"SLA": 4.0, "leaf_turnover_rate": 0.5}, {"SLA": 5.0})
     soil = Pft("soil", {"som_respiration_rate": 3e-6}, {})
-    assert values_of([plant, soil]) == {"SLA": 5.0, "leaf_turnover_rate": 0.5, "som_respiration_rate": 3e-6}
+    assert values_of([plant, soil], NAMES, "DALEC") == {
+        "SLA": 5.0,
+        "leaf_turnover_rate": 0.5,
+        "som_respiration_rate": 3e-6,
+    }
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_a_constant_wins_over_a_trait_and_pfts_are_taken_together() -> None:
 )
 def test_what_cannot_be_used_is_refused(pfts: list[Pft], message: str) -> None:
     with pytest.raises(BadData, match=message):
-        values_of(pfts)
+        values_of(pfts, NAMES, "DALEC")
 
 
 def test_model_json_lists_the_traits() -> None:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netCDF4 import Dataset
 
+from pecan_adapter.errors import BadData
 from pecan_dalec.drivers import read_drivers
-from pecan_dalec.errors import BadData
 from pecan_dalec.wageningen import WeatherDay, read_year
 from pecan_dalec.weather import STEPS, sun_course, three_hourly, warmth_course
 

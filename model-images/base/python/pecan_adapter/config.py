@@ -8,10 +8,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pecan_dalec.errors import BadData
+from pecan_adapter.errors import BadData
 
 SCHEMA = "pecan-run/1"
-MODEL_TYPE = "DALEC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Pft:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What this adapter needs of config.json; both days are simulated, latitude and longitude in degrees."""
+    """What an adapter needs of config.json; both days are simulated, latitude and longitude in degrees."""
 
     run_id: str
     site_name: str
@@ -38,8 +37,8 @@ class RunConfig:
     outdir: Path
 
 
-def read_config(path: Path) -> RunConfig:
-    """Read and check config.json; raises BadData naming the field that is wrong."""
+def read_config(path: Path, model_type: str) -> RunConfig:
+    """Read and check config.json for a model that reads no input but `met`; raises BadData naming the wrong field."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -48,13 +47,13 @@ def read_config(path: Path) -> RunConfig:
     schema = root.text("schema")
     if schema != SCHEMA:
         raise BadData(f"config.json: schema is {schema!r}; this image reads {SCHEMA!r}: use an image that fits")
-    model_type = root.object("model").text("type")
-    if model_type != MODEL_TYPE:
-        raise BadData(f"config.json: model.type is {model_type!r}, but this image runs {MODEL_TYPE}")
+    asked = root.object("model").text("type")
+    if asked != model_type:
+        raise BadData(f"config.json: model.type is {asked!r}, but this image runs {model_type}")
     inputs = root.object("inputs")
     unused = sorted(set(inputs.members) - {"met"})
     if unused:
-        raise BadData(f"config.json: DALEC does not read the input {unused[0]}; remove it (it reads met)")
+        raise BadData(f"config.json: {model_type} does not read the input {unused[0]}; remove it (it reads met)")
     met = inputs.object("met")
     if met.text("format") != "cf":
         raise BadData("config.json: inputs.met.format must be 'cf'")
