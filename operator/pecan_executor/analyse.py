@@ -22,7 +22,7 @@ from pecan_executor.pictures import Pictures
 from pecan_executor.plan import RunStatus, read_plan, read_states
 from pecan_executor.report import headline, yearly_rows
 from pecan_executor.writers import PlaceResult, VariableFiles, subject_of
-from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings
+from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings, inputs_at
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
 
@@ -121,7 +121,8 @@ def _ensemble_id(plans: Sequence[RunPlan]) -> str:
 
 def _met_caveats(settings: Settings) -> Iterator[str]:
     """What the weather files say against themselves, in their global attribute `caveats`."""
-    for prefix in settings.inputs["met"].paths:
+    sites = (inputs_at(settings, site)["met"].paths for site in settings.sites)
+    for prefix in dict.fromkeys(chain.from_iterable(sites)):
         for path in (Path(prefix), Path(f"{prefix}.{settings.start_date.year}.nc")):
             # weather that is gone or not netCDF has no caveats to tell
             with suppress(OSError), Dataset(path) as dataset:

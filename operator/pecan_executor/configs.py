@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pecan_executor.files import write_text
-from pecan_operator.core.pecanxml import Settings, Site
+from pecan_operator.core.pecanxml import Settings, Site, chosen_at
 from pecan_operator.records import RunPlan
 
 SCHEMA = "pecan-run/1"
@@ -20,7 +20,8 @@ RUN_TYPES = {ENSEMBLE: "ensemble", SENSITIVITY: "sensitivity analysis"}
 
 
 class RunContents(Protocol):
-    """What differs between runs at one site: trait values by PFT and trait, and the file of each input tag."""
+    """What differs between runs at one site: trait values by PFT and trait, and the file of each input tag, which a site
+    may have another in place of."""
 
     @property
     def traits(self) -> Mapping[str, Mapping[str, float]]: ...
@@ -46,7 +47,7 @@ def run_config(
     settings: Settings, ensemble_id: int, site: Site, contents: RunContents, plan: RunPlan
 ) -> dict[str, Any]:
     """config.json of a run: all that the model's adapter is told."""
-    inputs = {tag: {"path": path} for tag, path in contents.inputs.items()}
+    inputs = {tag: {"path": path} for tag, path in chosen_at(settings, site, contents.inputs).items()}
     inputs["met"]["format"] = "cf"
     return {
         "schema": SCHEMA,
@@ -83,7 +84,7 @@ def _readme(settings: Settings, ensemble_id: int, site: Site, contents: RunConte
         "model id": settings.model.id,
         "site": site.name,
         "site  id": site.id,
-        "met data": contents.inputs["met"],
+        "met data": chosen_at(settings, site, contents.inputs)["met"],
         "start date": settings.start_date,
         "end date": settings.end_date,
         "hostname": settings.hostname,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pecan_executor import settings as pecan_settings
 from pecan_executor.files import WorkflowFolder, make_directory, write_text
+from pecan_executor.sites import with_sites
 from pecan_executor.usersettings import read_user_settings
 from pecan_operator.core.pecanxml import Settings, render
 from pecan_operator.core.userxml import MOST_BYTES, Ours
@@ -14,13 +15,18 @@ from pecan_operator.errors import UserError
 
 
 def make_folder(folder: WorkflowFolder, source: Path, workflow_id: int, uid: str) -> Settings:
-    """Make the folder and put pecan.xml in it; repeating it changes nothing.
+    """Make the folder and put pecan.xml in it, with the sites of its table; repeating it changes nothing.
 
     Raises:
-        UserError: the settings are wrong or are those of another workflow, or the folder is another workflow's.
+        UserError: the settings or the table of sites are wrong or those of another workflow, or the folder is another
+            workflow's.
     """
     text = pecan_settings.read_text(source)
-    return _make(folder, text, pecan_settings.parse(text), workflow_id, uid)
+    settings = pecan_settings.parse(text)
+    if settings.sites_csv is not None:
+        text = render(with_sites(settings))
+        settings = pecan_settings.parse(text)
+    return _make(folder, text, settings, workflow_id, uid)
 
 
 def adopt_pecan_xml(folder: WorkflowFolder, source: Path, ours: Path, workflow_id: int, uid: str) -> Settings:

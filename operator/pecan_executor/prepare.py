@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from pecan_executor.files import WorkflowFolder, make_directory, replacing, writ
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
 from pecan_executor.traits import read_traits
-from pecan_operator.core.pecanxml import Input, Settings
+from pecan_operator.core.pecanxml import Settings, inputs_at
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
 
@@ -41,8 +41,8 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
             values, or there are more runs than a workflow may have.
         Unavailable: the database does not answer.
     """
-    for tag, choice in settings.inputs.items():
-        _check_input(tag, choice, settings, folder.data)
+    for tag, path in dict.fromkeys(_paths(settings)):
+        _check_input(tag, Path(path), settings, folder.data)
     traits = read_traits(settings)
     check_samples(settings, traits)
     analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
@@ -131,19 +131,26 @@ def _parameter_list(settings: Settings, variant: _Variant, index: int) -> str:
     return text if len(settings.sites) == 1 else f"{text},site={settings.sites[index].id}"
 
 
-def _check_input(tag: str, choice: Input, settings: Settings, data: Path) -> None:
+def _paths(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The paths of all input tags at all sites."""
+    for site in settings.sites:
+        for tag, choice in inputs_at(settings, site).items():
+            for path in choice.paths:
+                yield tag, path
+
+
+def _check_input(tag: str, path: Path, settings: Settings, data: Path) -> None:
     """Only files on the data volume can be seen from here; those inside the model image are checked by its adapter."""
-    for path in map(Path, choice.paths):
-        if not path.is_relative_to(data) or path.exists():
-            continue
-        years = range(settings.start_date.year, settings.end_date.year + 1)
-        missing = [path.with_name(f"{path.name}.{year}.nc") for year in years]
-        missing = [file for file in missing if not file.exists()]
-        if tag != "met" or len(missing) == len(years):
-            form = f", neither as a file nor as {path.name}.<year>.nc" if tag == "met" else ""
-            raise UserError("InputMissing", f"inputs.{tag}: {path} does not exist{form}: put it on the data volume")
-        if missing:
-            raise UserError("InputMissing", f"inputs.{tag}: {missing[0]} does not exist, but the run needs that year")
+    if not path.is_relative_to(data) or path.exists():
+        return
+    years = range(settings.start_date.year, settings.end_date.year + 1)
+    missing = [path.with_name(f"{path.name}.{year}.nc") for year in years]
+    missing = [file for file in missing if not file.exists()]
+    if tag != "met" or len(missing) == len(years):
+        form = f", neither as a file nor as {path.name}.<year>.nc" if tag == "met" else ""
+        raise UserError("InputMissing", f"inputs.{tag}: {path} does not exist{form}: put it on the data volume")
+    if missing:
+        raise UserError("InputMissing", f"inputs.{tag}: {missing[0]} does not exist, but the run needs that year")
 
 
 def _write_samples(path: Path, settings: Settings, members: Sequence[Member]) -> None:

@@ -70,6 +70,8 @@ def parse(text: str | bytes) -> Settings:
         _refuse(f"{root.place} has neither ensemble nor sensitivity.analysis: there is nothing to run")
     model = root.one("model")
     start, end = _same_dates(runs)
+    table = run.find("sites.csv")
+    sites, inputs = ((), _inputs(runs, ensemble)[0]) if table else _sites(runs, ensemble)
     delete_raw = model.find("delete.raw")
     return Settings(
         workflow_id=root.one("workflow").one("id").whole(minimum=1),
@@ -82,10 +84,10 @@ def parse(text: str | bytes) -> Settings:
             revision=model.one("revision").text(),
             binary=model.one("binary").absolute_path(),
         ),
-        sites=_sites(runs),
+        sites=sites,
         start_date=start,
         end_date=end,
-        inputs=_inputs(runs, ensemble),
+        inputs=inputs,
         pfts=_pfts(root.one("pfts")),
         ensemble=_ensemble(ensemble, sensitivity, start.year, end.year) if ensemble else None,
         stop_on_error=_stop_on_error(runs, ensemble, sensitivity),
@@ -93,6 +95,7 @@ def parse(text: str | bytes) -> Settings:
         sensitivity_analysis=_sensitivity_analysis(sensitivity, ensemble, start.year, end.year)
         if sensitivity
         else None,
+        sites_csv=table.absolute_path() if table else None,
     )
 
 
@@ -189,9 +192,13 @@ def _same_dates(runs: list[_Node]) -> tuple[date, date]:
     return start, end
 
 
-def _sites(runs: list[_Node]) -> tuple[Site, ...]:
+def _sites(runs: list[_Node], ensemble: _Node | None) -> tuple[tuple[Site, ...], dict[str, Input]]:
+    """The sites, and the inputs of the first; the others have paths of their own where theirs are not the same."""
     sites: dict[str, Site] = {}
-    for node in runs:
+    given = _inputs(runs, ensemble)
+    if "met" not in given[0]:
+        _refuse(f"{runs[0].place}/inputs/met is missing: name the weather the model reads")
+    for node, inputs in zip(runs, given, strict=True):
         site = node.one("site")
         site_id = site.one("id").text()
         if site_id in sites:
@@ -201,11 +208,31 @@ def _sites(runs: list[_Node]) -> tuple[Site, ...]:
             name=site.one("name").text(),
             lat=site.one("lat").number(limit=90),
             lon=site.one("lon").number(limit=180),
+            inputs=_own_paths(node, inputs, given[0]),
         )
-    return tuple(sites.values())
+    return tuple(sites.values()), given[0]
 
 
-def _inputs(runs: list[_Node], ensemble: _Node | None) -> dict[str, Input]:
+def _own_paths(node: _Node, inputs: dict[str, Input], first: dict[str, Input]) -> dict[str, tuple[str, ...]]:
+    if inputs == first:
+        return {}
+    for tag in sorted(inputs.keys() ^ first.keys()):
+        _refuse(f"{node.place}/inputs/{tag} is not at every site: give it in all run/settings.N or in none")
+    own: dict[str, tuple[str, ...]] = {}
+    for tag, choice in inputs.items():
+        if choice == first[tag]:
+            continue
+        numbers = len(choice.paths), len(first[tag].paths)
+        if numbers[0] != numbers[1]:
+            _refuse(f"{node.place}/inputs/{tag} has {numbers[0]} path(s), the first site's {numbers[1]}: give as many")
+        if len(set(first[tag].paths)) < numbers[1]:
+            _refuse(f"{node.place}/inputs/{tag} differs from that of the first site, which has the same path twice")
+        own[tag] = tuple(choice.paths)
+    return own
+
+
+def _inputs(runs: list[_Node], ensemble: _Node | None) -> list[dict[str, Input]]:
+    """The inputs of each node."""
     space = ensemble.find("samplingspace") if ensemble else None
     found: list[dict[str, Input]] = []
     for node in runs:
@@ -217,13 +244,9 @@ def _inputs(runs: list[_Node], ensemble: _Node | None) -> dict[str, Input]:
             paths = tuple(item.absolute_path() for item in path.children()) or (path.absolute_path(),)
             inputs[tag.tag] = _input(tag.tag, paths, space)
         found.append(inputs)
-    if "met" not in found[0]:
-        _refuse(f"{runs[0].place}/inputs/met is missing: name the weather the model reads")
     if space:
         _check_parents(found[0], space.place)
-    if any(inputs != found[0] for inputs in found):
-        _refuse("run/settings.N have different inputs; the light framework gives all sites the same")
-    return found[0]
+    return found
 
 
 def _input(tag: str, paths: tuple[str, ...], space: _Node | None) -> Input:

@@ -68,7 +68,7 @@ def read_priors(path: Path) -> dict[str, Prior]:
     Raises UserError naming the row, where the header is row 1.
     """
     priors: dict[str, Prior] = {}
-    with _rows(path) as (header, rows):
+    with rows_of(path) as (header, rows):
         names = [name.strip() for name in header]
         trait_column = "trait" if "trait" in names else ""
         wanted = (trait_column, "distn", "parama", "paramb")
@@ -87,7 +87,7 @@ def read_priors(path: Path) -> dict[str, Prior]:
             if trait_name(trait, path, place) in priors:
                 raise refusal(path, f"{place}: {trait} is given twice")
             numbers = [
-                _number(text, path, f"{place} ({trait}), {name}")
+                number_in(text, path, f"{place} ({trait}), {name}")
                 for text, name in ((parama, "parama"), (paramb, "paramb"))
             ]
             priors[trait] = prior_row(trait, distn, numbers, path, place)
@@ -101,7 +101,7 @@ def read_samples(path: Path) -> dict[str, Samples]:
 
     Raises UserError naming the row, where the header is row 1.
     """
-    with _rows(path) as (header, rows):
+    with rows_of(path) as (header, rows):
         names = {index: name.strip() for index, name in enumerate(header) if name.strip() not in _LABELS}
         for index, name in names.items():
             trait_name(name, path, f" column {index + 1}")
@@ -114,7 +114,7 @@ def read_samples(path: Path) -> dict[str, Samples]:
         for number, row in rows:
             for index, values in columns.items():
                 place = f" row {number}, {names[index]}"
-                value = _number(row[index].strip(), path, place)
+                value = number_in(row[index].strip(), path, place)
                 if value is None:
                     raise refusal(path, f"{place}: there is no value; leave the row out")
                 values.append(value)
@@ -124,7 +124,7 @@ def read_samples(path: Path) -> dict[str, Samples]:
 
 
 @contextmanager
-def _rows(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+def rows_of(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
     """The header of a CSV file and its rows with their numbers, the header being 1; empty lines are left out."""
     number = 1
     try:
@@ -156,7 +156,7 @@ def _rows(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]
         raise refusal(path, f" row {number + 1} is not CSV: {error}") from None
 
 
-def _number(text: str, path: Path, place: str) -> float | None:
+def number_in(text: str, path: Path, place: str) -> float | None:
     """A finite number, or None where there is none."""
     if text in _NOT_AVAILABLE:
         return None

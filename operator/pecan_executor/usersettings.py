@@ -68,7 +68,10 @@ def _check(settings: Settings) -> None:
                 "model_ref": {"name": "any"},
                 "start": settings.start_date,
                 "end": settings.end_date,
-                "sites": [asdict(site) for site in settings.sites],
+                "sites": [
+                    {**asdict(site), "inputs": {tag: {"paths": tuple(paths)} for tag, paths in site.inputs.items()}}
+                    for site in settings.sites
+                ],
                 "inputs": {
                     tag: {"paths": tuple(choice.paths), "method": choice.method, "parent": choice.parent}
                     for tag, choice in settings.inputs.items()
@@ -99,7 +102,7 @@ def _check(settings: Settings) -> None:
     for tag, day in (("start.date", settings.start_date), ("end.date", settings.end_date)):
         if not FIRST_YEAR <= day.year <= LAST_YEAR:
             _refuse(f"run/{tag} {day} must be in a year from {FIRST_YEAR} to {LAST_YEAR}")
-    runs = _runs(settings)
+    runs = runs_of(settings)
     if runs > MOST_RUNS:
         _refuse(f"asks for {runs} runs at {len(settings.sites)} site(s); {MOST_RUNS} is the most")
 
@@ -115,7 +118,8 @@ def _analysis(given: SensitivityAnalysis | None) -> dict[str, Any] | None:
     }
 
 
-def _runs(settings: Settings) -> int:
+def runs_of(settings: Settings) -> int:
+    """How many runs there are; traits in files, which a sensitivity analysis varies too, are not counted."""
     members, analysis = settings.ensemble.size if settings.ensemble else 0, settings.sensitivity_analysis
     if analysis:
         varied = sum(len(pft.priors.keys() - pft.constants.keys()) for pft in settings.pfts)

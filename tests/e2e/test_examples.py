@@ -183,3 +183,32 @@ def test_a_wrong_table_ends_the_workflow_with_its_row(site: Site, folder: str) -
         "/data/priors/wrong.csv row 2 (SLA): distn f is not supported"
         in site.condition("wrong-table", "Ready")["message"]
     )
+
+
+def test_sites_from_a_table(site: Site, folder: str) -> None:
+    site.apply(example("demo/sites.yaml"))
+    wait(
+        lambda: bool(
+            (site.kube.read("batch/v1", "Job", site.namespace, "demo-sites") or {})["status"].get("succeeded")
+        ),
+        60,
+        lambda: site.kube.read("batch/v1", "Job", site.namespace, "demo-sites"),
+    )
+    site.apply(example("workflows/many-sites.yaml"))
+    status = site.wait_finished("many-sites")
+    assert (status["phase"], status["progress"]) == ("Succeeded", "60/60"), status
+    lines = site.run("pecan-data", "pecan-executor", "table", status["folder"]).splitlines()[1:]
+    assert len({line.split()[0] for line in lines} - {"all"}) == 12
+    written = site.run("pecan-data", "cat", f"{status['folder']}/pecan.xml")
+    assert "<settings.12>" in written
+    assert "sites.csv" not in written
+
+
+def test_a_wrong_table_of_sites_ends_the_workflow_with_its_row(site: Site, folder: str) -> None:
+    text = "id,name,lat,lon\\na,A,52,5\\nb,B,152,5\\n"
+    site.run("pecan-data", "sh", "-c", f"mkdir -p /data/sites; printf '{text}' > /data/sites/wrong.csv")
+    workflow = example("workflows/many-sites.yaml", name="wrong-sites")
+    workflow["spec"]["sitesCsv"] = "/data/sites/wrong.csv"
+    site.apply(workflow)
+    assert site.wait_finished("wrong-sites")["phase"] == "Failed"
+    assert "/data/sites/wrong.csv row 3, lat: " in site.condition("wrong-sites", "Ready")["message"]

@@ -56,14 +56,15 @@ InputTag = Annotated[
     str,
     *text(r"^[a-z][a-z0-9_]*$", "must be a PEcAn input tag in lower case, such as met, soil or poolinitcond", 64),
 ]
-DataPath = Annotated[
-    str,
-    *text(
-        r"^/data(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)+$",
-        "must be an absolute path under /data without '..', spaces or empty parts, such as /data/met/loobos/Loobos",
-        512,
-    ),
-]
+_UNDER_DATA = r"^/data(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)+$"
+_LENGTH, _CHECK, _RULE = text(
+    _UNDER_DATA,
+    "must be an absolute path under /data without '..', spaces or empty parts, such as /data/met/loobos/Loobos",
+    512,
+)
+DataPath = Annotated[str, _LENGTH, _CHECK, _RULE]
+# A rule for every path of every site would cost more than the API server allows a CRD; a pattern costs nothing.
+SitePath = Annotated[str, _LENGTH, _CHECK, Extra({"pattern": _UNDER_DATA})]
 PftName = Annotated[
     str,
     *text(
@@ -82,6 +83,13 @@ VariableName = Annotated[
 ]
 
 
+class SiteInput(ApiModel):
+    """The files of one input at one site."""
+
+    paths: Annotated[tuple[SitePath, ...], Field(min_length=1, max_length=100), AsSet]
+    """Like inputs.<tag>.paths; as many at every site. A member that has its third path at one site has it at all."""
+
+
 class Site(ApiModel):
     """A place that is simulated."""
 
@@ -93,6 +101,8 @@ class Site(ApiModel):
     """Latitude, degrees north."""
     lon: Annotated[float, Field(ge=-180, le=180)]
     """Longitude, degrees east."""
+    inputs: dict[InputTag, SiteInput] = Field({}, max_length=10)
+    """Input files of this site by PEcAn's input tag, instead of those in the workflow's inputs."""
 
 
 class Input(ApiModel):
@@ -364,6 +374,7 @@ class Structured:
     start: date
     end: date
     sites: tuple[Site, ...]
+    sites_csv: str | None
     inputs: dict[str, Input]
     pfts: tuple[Pft, ...]
     ensemble: Ensemble | None
@@ -371,7 +382,8 @@ class Structured:
 
 
 _BESIDE = "is not allowed beside pecanXml: say it in the pecan.xml"
-STRUCTURED = ("start", "end", "sites", "inputs", "pfts")
+STRUCTURED = ("start", "end", "pfts")
+_ALTERNATIVES = ("sites", "sitesCsv", "inputs", "ensemble", "sensitivityAnalysis")
 
 
 def _required(field: str) -> Rule:
@@ -414,7 +426,26 @@ class WorkflowSpec(
     validate_default=True,
     json_schema_extra=rules(
         *(_required(field) for field in STRUCTURED),
-        *(_forbidden(field) for field in (*STRUCTURED, "ensemble", "sensitivityAnalysis")),
+        *(_forbidden(field) for field in (*STRUCTURED, *_ALTERNATIVES)),
+        rule(
+            "has(self.pecanXml) || has(self.sites) || has(self.sitesCsv)",
+            "sites is required, unless sitesCsv or pecanXml is given",
+            path=".sites",
+            reason="FieldValueRequired",
+        ),
+        rule(
+            "!has(self.sites) || !has(self.sitesCsv)",
+            "sitesCsv is not allowed beside sites: give one of them",
+            path=".sitesCsv",
+            reason="FieldValueForbidden",
+        ),
+        rule(
+            "has(self.pecanXml) || has(self.sitesCsv) || (has(self.inputs) && 'met' in self.inputs)"
+            " || (has(self.sites) && self.sites.all(site, 'met' in site.inputs))",
+            "inputs.met is required, the meteorology, unless every site has its own",
+            path=".inputs",
+            reason="FieldValueRequired",
+        ),
         rule(
             "has(self.pecanXml) == has(oldSelf.pecanXml)",
             f"pecanXml {_STAYS}",
@@ -459,6 +490,13 @@ class WorkflowSpec(
             " at each site one for each trait and quantile: reduce quantiles, traits, ensemble.size or sites",
             path=".sensitivityAnalysis.quantiles",
         ),
+        unchanged("sitesCsv", _STAYS),
+        rule(
+            "has(self.inputs) == has(oldSelf.inputs)",
+            f"inputs {_STAYS}",
+            path=".inputs",
+            reason="FieldValueForbidden",
+        ),
         unchanged("ensemble", _STAYS),
         unchanged("sensitivityAnalysis", _STAYS),
         unchanged("stopOnError", _STAYS),
@@ -470,7 +508,7 @@ class WorkflowSpec(
     model_ref: Annotated[ObjectRef, Fixed]
     """The PecanModel of this namespace to run."""
     pecan_xml: Annotated[PecanXml, Fixed] | None = None
-    """The workflow as PEcAn's users write it, instead of start, end, sites, inputs, pfts, ensemble
+    """The workflow as PEcAn's users write it, instead of start, end, sites, sitesCsv, inputs, pfts, ensemble
     and sensitivityAnalysis."""
     start: Annotated[Day, Fixed] | None = None
     """First day of the runs (UTC), such as 1997-01-01."""
@@ -478,13 +516,15 @@ class WorkflowSpec(
     """Last day of the runs (UTC), inclusive; after start."""
     sites: Annotated[tuple[Site, ...], Field(min_length=1, max_length=1000), keyed_by("id"), Fixed] | None = None
     """Where to run: every member runs at every site."""
+    sites_csv: DataPath | None = None
+    """Table of sites on the data volume, instead of sites: columns id, name, lat, lon, and for inputs of the sites' own
+    one named like the input's tag with its path; where that is empty, the path in inputs stands."""
     inputs: (
         Annotated[
             dict[InputTag, Input],
             Field(max_length=10),
             Extra(
                 rules(
-                    rule("'met' in self", "inputs.met is required: the meteorology", reason="FieldValueRequired"),
                     rule(
                         "self.all(tag, !has(self[tag].parent) || self[tag].parent in self)",
                         "parent must be the tag of another input",
@@ -505,7 +545,7 @@ class WorkflowSpec(
         ]
         | None
     ) = None
-    """Input files by PEcAn's input tag; met is required."""
+    """Input files by PEcAn's input tag, at all sites that have none of their own; met is required at each."""
     pfts: Annotated[tuple[Pft, ...], Field(min_length=1, max_length=20), keyed_by("name"), Fixed] | None = None
     """Plant functional types with the uncertainty of their traits."""
     ensemble: Ensemble | None = None
@@ -566,6 +606,25 @@ class WorkflowSpec(
             raise PydanticCustomError(what, _BESIDE)
         return value
 
+    @field_validator("sites_csv", "inputs")
+    @classmethod
+    def _sites_and_inputs(cls, value: Any, info: ValidationInfo) -> Any:
+        known = info.data
+        # a sibling that is wrong itself is missing here, and its own error is enough
+        if not {"pecan_xml", "sites"} <= known.keys():
+            return value
+        if known["pecan_xml"] is not None:
+            if value is not None or (info.field_name == "sites_csv" and known["sites"] is not None):
+                raise PydanticCustomError("beside_pecan_xml", _BESIDE)
+        elif info.field_name == "sites_csv":
+            if (value is None) == (known["sites"] is None):
+                raise PydanticCustomError("sites", "give exactly one of sites and sitesCsv")
+        elif known.get("sites_csv") is None and not all(
+            "met" in {**site.inputs, **(value or {})} for site in known["sites"] or ()
+        ):
+            raise PydanticCustomError("no_weather", "must have met, unless every site has its own")
+        return value
+
     # pydantic takes fields in their order: when it comes to the second, the first is known.
     @field_validator("ensemble", "sensitivity_analysis")
     @classmethod
@@ -585,8 +644,9 @@ class WorkflowSpec(
     @property
     def structured(self) -> Structured:
         """The fields that are there unless pecanXml is."""
-        parts = (*STRUCTURED, "ensemble", "sensitivity_analysis")
-        return Structured(**{field: getattr(self, field) for field in parts})
+        parts = (*STRUCTURED, "sites_csv", "ensemble", "sensitivity_analysis")
+        given = {field: getattr(self, field) for field in parts}
+        return Structured(**given, sites=self.sites or (), inputs=self.inputs or {})
 
 
 class RunNumbers(Status):

@@ -46,7 +46,16 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
         hostname=hostname,
         queue=row.queue,
         model=model,
-        sites=[pecanxml.Site(id=site.id, name=site.name, lat=site.lat, lon=site.lon) for site in spec.sites],
+        sites=[
+            pecanxml.Site(
+                id=site.id,
+                name=site.name,
+                lat=site.lat,
+                lon=site.lon,
+                inputs={tag: list(given.paths) for tag, given in site.inputs.items()},
+            )
+            for site in spec.sites
+        ],
         start_date=spec.start,
         end_date=spec.end,
         inputs={
@@ -71,6 +80,7 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
         stop_on_error=row.stop_on_error,
         delete_raw=workflow.spec.delete_raw,
         sensitivity_analysis=_sensitivity_analysis(workflow),
+        sites_csv=spec.sites_csv,
     )
 
 

@@ -1,10 +1,12 @@
 """pecan.xml: PEcAn's settings of one workflow, as the operator renders them for the executor.
 
-Node names are PEcAn's (base/settings). Two things are ours:
+Node names are PEcAn's (base/settings). Three things are ours:
 
 - `pft/priors`: `prior/{trait,distn,parama,paramb}` are distributions given with the workflow, with the column names of
   BETY's table `priors`; `csv` and `samples` are paths of tables. PEcAn itself reads BETY or `pft/posterior.files`.
 - `ensemble/seed`, without an ensemble `sensitivity.analysis/seed`: what the draws depend on.
+- `run/sites.csv`: as the operator renders it there may be `run/sites.csv` the path of a table in place of
+  the sites. The step folder puts them in, so that the pecan.xml of a workflow's folder always has them.
 
 There is no `database` node and no broker address: the file carries no secret.
 """
@@ -16,7 +18,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from pecan_operator.errors import UserError
@@ -38,12 +40,14 @@ _NOT_XML_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\ufff
 
 @dataclass(frozen=True)
 class Site:
-    """Latitude in degrees north, longitude in degrees east; `id` is the user's own."""
+    """Latitude in degrees north, longitude in degrees east; `id` is the user's own. `inputs` are the paths, by input tag,
+    that stand here instead of the workflow's; as many as there."""
 
     id: str
     name: str
     lat: float
     lon: float
+    inputs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Model:
 @dataclass(frozen=True)
 class Settings:
     """Settings of one workflow; `start_date` and `end_date` are inclusive UTC days, `folder` is PEcAn's outdir. There is
-    an ensemble, a sensitivity analysis or both."""
+    an ensemble, a sensitivity analysis or both. With `sites_csv`, the path of a table, there are no sites yet."""
 
     workflow_id: int
     folder: str
@@ -132,6 +136,22 @@ class Settings:
     stop_on_error: bool
     delete_raw: bool = False
     sensitivity_analysis: SensitivityAnalysis | None = None
+    sites_csv: str | None = None
+
+
+def inputs_at(settings: Settings, site: Site) -> dict[str, Input]:
+    """The inputs of a site: its own paths, the workflow's for the rest."""
+    own = {tag: replace(settings.inputs.get(tag, Input(paths)), paths=paths) for tag, paths in site.inputs.items()}
+    return {**settings.inputs, **own}
+
+
+def chosen_at(settings: Settings, site: Site, chosen: Mapping[str, str]) -> dict[str, str]:
+    """The paths that a member takes at a site, of those `chosen` by tag among the workflow's: there the one of the same
+    number."""
+    return {
+        tag: site.inputs[tag][list(settings.inputs[tag].paths).index(path)] if tag in site.inputs else path
+        for tag, path in chosen.items()
+    }
 
 
 def seed_of(uid: str) -> int:
@@ -142,15 +162,17 @@ def seed_of(uid: str) -> int:
 def render(settings: Settings) -> str:
     """The settings as pecan.xml.
 
-    Raises UserError naming the node when a text cannot stand in XML or a name cannot be a node's name.
+    Raises UserError when a text cannot stand in XML or a name cannot be a node's name, naming the node, or when sites
+    differ in which inputs they have, or in how many paths of one.
     """
+    inputs = _same_choices(settings)
     root = ET.Element("pecan" if len(settings.sites) == 1 else MULTI_ROOT)
     _text(root, "outdir", settings.folder)
     pfts = ET.SubElement(root, "pfts")
     for pft in settings.pfts:
         _add_pft(pfts, pft)
     if settings.ensemble:
-        _add_ensemble(root, settings.ensemble, settings.inputs)
+        _add_ensemble(root, settings.ensemble, inputs)
     if settings.sensitivity_analysis:
         _add_sensitivity_analysis(root, settings.sensitivity_analysis)
     model = ET.SubElement(root, "model")
@@ -230,21 +252,53 @@ def _add_analysed(node: ET.Element, what: Ensemble | SensitivityAnalysis) -> Non
 
 def _add_run(parent: ET.Element, settings: Settings) -> None:
     run = ET.SubElement(parent, "run")
+    if settings.sites_csv is not None:
+        _text(run, "sites.csv", settings.sites_csv)
+        _add_inputs(run, settings, settings.inputs)
     several = len(settings.sites) != 1
     for number, site in enumerate(settings.sites, start=1):
         node = ET.SubElement(run, f"settings.{number}") if several else run
         _add_site(node, site, settings)
-        inputs = ET.SubElement(node, "inputs")
-        for tag, choice in settings.inputs.items():
-            paths = ET.SubElement(ET.SubElement(inputs, _node_name(tag, "run/inputs")), "path")
-            if len(choice.paths) == 1:
-                paths.text = _clean(choice.paths[0], f"run/inputs/{tag}/path")
-            else:
-                for index, path in enumerate(choice.paths, start=1):
-                    _text(paths, f"path{index}", path)
-        _text(node, "start.date", settings.start_date.isoformat())
-        _text(node, "end.date", settings.end_date.isoformat())
-        _text(node, "stop_on_error", settings.stop_on_error)
+        _add_inputs(node, settings, inputs_at(settings, site))
+
+
+def _add_inputs(node: ET.Element, settings: Settings, given: Mapping[str, Input]) -> None:
+    inputs = ET.SubElement(node, "inputs")
+    for tag, choice in given.items():
+        paths = ET.SubElement(ET.SubElement(inputs, _node_name(tag, "run/inputs")), "path")
+        if len(choice.paths) == 1:
+            paths.text = _clean(choice.paths[0], f"run/inputs/{tag}/path")
+        else:
+            for index, path in enumerate(choice.paths, start=1):
+                _text(paths, f"path{index}", path)
+    _text(node, "start.date", settings.start_date.isoformat())
+    _text(node, "end.date", settings.end_date.isoformat())
+    _text(node, "stop_on_error", settings.stop_on_error)
+
+
+def _same_choices(settings: Settings) -> dict[str, Input]:
+    """The inputs of the first site, of which members choose the same number at every site; without sites, the
+    workflow's."""
+    if not settings.sites:
+        return dict(settings.inputs)
+    first, *others = settings.sites
+    inputs = inputs_at(settings, first)
+    for site in others:
+        here = inputs_at(settings, site)
+        for tag in sorted(inputs.keys() ^ here.keys()):
+            lacking, having = (site, first) if tag in inputs else (first, site)
+            raise UserError(
+                "InvalidSettings",
+                f"site {lacking.id} has no input {tag}, site {having.id} has: give it to all, or inputs.{tag}",
+            )
+        for tag, choice in here.items():
+            if len(choice.paths) != len(inputs[tag].paths):
+                raise UserError(
+                    "InvalidSettings",
+                    f"site {site.id} has {len(choice.paths)} path(s) of the input {tag}, site {first.id} "
+                    f"{len(inputs[tag].paths)}: give every site as many",
+                )
+    return inputs
 
 
 def _add_site(parent: ET.Element, site: Site, settings: Settings) -> None:

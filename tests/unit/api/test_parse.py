@@ -100,14 +100,43 @@ def test_a_pecan_xml_stands_instead_of_the_fields() -> None:
     assert "spec.start: is not allowed beside pecanXml" in problem_of(PecanWorkflow, obj)
     del obj["spec"]["pecanXml"]
     message = problem_of(PecanWorkflow, obj)
-    for field in ("end", "sites", "inputs", "pfts"):
+    for field in ("end", "pfts"):
         assert f"spec.{field}: is required" in message
+    assert "give exactly one of sites and sitesCsv" in message
     assert "spec.start" not in message
     obj = read("examples/workflows/loobos-ensemble.yaml")
     del obj["spec"]["ensemble"]
     assert "give an ensemble, a sensitivityAnalysis or both" in problem_of(PecanWorkflow, obj)
     obj["spec"]["sensitivityAnalysis"] = {"variables": ["GPP"]}
     assert PecanWorkflow.parse(obj).spec.structured.ensemble is None
+
+
+def test_sites_are_given_once_and_all_have_weather() -> None:
+    obj = read("examples/workflows/many-sites.yaml")
+    spec = PecanWorkflow.parse(obj).spec
+    assert (spec.structured.sites, spec.structured.sites_csv) == ((), "/data/sites/grid.csv")
+    del obj["spec"]["inputs"]
+    assert PecanWorkflow.parse(obj).spec.structured.inputs == {}, "the table may have the weather"
+    site = {"id": "NL-Loo", "name": "Loobos", "lat": 52.17, "lon": 5.74}
+    obj["spec"]["sites"] = [site]
+    assert "give exactly one of sites and sitesCsv" in problem_of(PecanWorkflow, obj)
+    del obj["spec"]["sitesCsv"]
+    assert "spec.inputs: must have met, unless every site has its own" in problem_of(PecanWorkflow, obj)
+    own = {"met": {"paths": ["/data/met/loobos/Loobos"]}}
+    obj["spec"]["sites"] = [{**site, "inputs": own}]
+    assert PecanWorkflow.parse(obj).spec.structured.sites[0].inputs["met"].paths == ("/data/met/loobos/Loobos",)
+    obj["spec"]["inputs"] = {"soil": own["met"]}
+    assert PecanWorkflow.parse(obj).spec.structured.inputs.keys() == {"soil"}
+    obj["spec"]["sites"] = [{**site, "inputs": {"met": {"paths": ["/etc/passwd"]}}}]
+    assert "spec.sites[0].inputs.met.paths[0]: must be an absolute path under /data" in problem_of(PecanWorkflow, obj)
+
+
+@pytest.mark.parametrize("field", ["sites", "sitesCsv", "inputs"])
+def test_sites_and_inputs_are_not_allowed_beside_a_pecan_xml(field: str) -> None:
+    obj = read("examples/workflows/loobos-pecanxml.yaml")
+    whole = {**read("examples/workflows/many-sites.yaml")["spec"], **read("examples/workflows/two-sites.yaml")["spec"]}
+    obj["spec"][field] = whole[field]
+    assert "is not allowed beside pecanXml" in problem_of(PecanWorkflow, obj)
 
 
 @pytest.mark.parametrize("spec", [None, [], "text", 5])

@@ -241,6 +241,17 @@ def test_settings_name_the_files_of_a_pft_and_the_parent_of_an_input() -> None:
     assert (made.inputs["soil"].parent, made.inputs["met"].parent) == ("met", None)
 
 
+def test_settings_have_the_sites_own_paths_or_the_path_of_their_table() -> None:
+    own = {"id": "NL-Loo", "name": "Loobos", "lat": 52, "lon": 5, "inputs": {"met": {"paths": ["/data/met/own"]}}}
+    (site,) = settings_of(sites=[own]).sites
+    assert site.inputs == {"met": ["/data/met/own"]}
+    obj = workflow_object(sitesCsv="/data/sites.csv")
+    del obj["spec"]["sites"]
+    made = jobs.settings(PecanWorkflow.parse(obj), ROW, MODEL, "docker")
+    assert (list(made.sites), made.sites_csv) == ([], "/data/sites.csv")
+    assert "<sites.csv>/data/sites.csv</sites.csv>" in pecanxml.render(made)
+
+
 def test_settings_are_mounted_by_the_name_of_their_config_map() -> None:
     made = jobs.settings_config(WORKFLOW, OBJECT, "<pecan/>")
     assert made["metadata"]["name"] == "loobos-settings"
