@@ -18,6 +18,7 @@ from pecan_executor.collect import Collected, Collector, LeftOut, Part, Reader
 from pecan_executor.configs import ENSEMBLE, SENSITIVITY
 from pecan_executor.ensemble import Period, summarise_array
 from pecan_executor.files import WorkflowFolder, replacing, write_text
+from pecan_executor.maps import SiteFiles
 from pecan_executor.pictures import Pictures
 from pecan_executor.plan import RunStatus, read_plan, read_states
 from pecan_executor.report import headline, yearly_rows
@@ -70,11 +71,13 @@ def _analyse_ensemble(
         for variable in reader.variables.values():
             subject = subject_of(settings, folder.path, part, variable, ensemble.size)
             files = stack.enter_context(VariableFiles(subject))
-            outputs.append((subject, files, stack.enter_context(Pictures(subject))))
+            sites = stack.enter_context(SiteFiles(subject, settings.sites))
+            outputs.append((subject, files, stack.enter_context(Pictures(subject)), sites))
         for collected in chain((first,), places):
-            for subject, files, pictures in outputs:
+            for subject, files, pictures, sites in outputs:
                 result = _place_result(collected, subject.variable.name)
                 files.write(result)
+                sites.add(result)
                 pictures.draw(result, collected.daily[subject.variable.name])
                 rows += yearly_rows(subject, result)
     _write_members(folder.path / f"ensemble.members.{part.ensemble_id}.csv", part.plans, collector.left_out)

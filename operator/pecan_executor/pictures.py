@@ -18,8 +18,8 @@ from pecan_executor.files import replacing
 from pecan_executor.plots import binned, bins_of, ensemble_figure
 from pecan_executor.writers import PlaceResult, Subject
 
-MOST_PAGES = 200
-"""Sites drawn; more make a PDF that nobody turns through."""
+MOST_PAGES = 25
+"""Sites drawn: a page takes longer than reading a site, and nobody turns through hundreds."""
 
 _PNG_DPI = 160
 

@@ -106,9 +106,11 @@ class VariableFiles:
         self._write_netcdf(result)
         standard = self._variable.units
         first = self._period.first
-        for day, numbers in enumerate(_rows(result.daily_statistics)):
+        for day, numbers in enumerate(rows_of_statistics(result.daily_statistics)):
             self._daily.writerow([place.id, first + timedelta(days=day), standard, *numbers])
-        for year, days, numbers in zip(self._period.years, self._days, _rows(result.yearly_statistics), strict=True):
+        for year, days, numbers in zip(
+            self._period.years, self._days, rows_of_statistics(result.yearly_statistics), strict=True
+        ):
             start = [place.id, place.name, year, days]
             if self._shown.summed:
                 rates = [number / self._shown.factor / days for number in numbers[1:]]
@@ -196,6 +198,7 @@ class VariableFiles:
             data[f"{name}_quantiles"][at] = statistics.quantiles
 
 
-def _rows(statistics: Statistics) -> list[list[float]]:
+def rows_of_statistics(statistics: Statistics) -> list[list[float]]:
+    """A row of STATISTIC_COLUMNS for each column of what was summarised."""
     table = np.column_stack([statistics.mean, statistics.sd, statistics.quantiles.T])
     return [[statistics.n, *row] for row in table.tolist()]

@@ -199,6 +199,10 @@ def test_sites_from_a_table(site: Site, folder: str) -> None:
     assert (status["phase"], status["progress"]) == ("Succeeded", "60/60"), status
     lines = site.run("pecan-data", "pecan-executor", "table", status["folder"]).splitlines()[1:]
     assert len({line.split()[0] for line in lines} - {"all"}) == 12
+    names = site.run("pecan-data", "ls", status["folder"]).split()
+    for variable in ("GPP", "NEE"):
+        kinds = {name.split(".")[1] + name[-4:] for name in names if f".{variable}." in name}
+        assert {"map.png", "map.pdf", "sites.csv"} <= kinds
     written = site.run("pecan-data", "cat", f"{status['folder']}/pecan.xml")
     assert "<settings.12>" in written
     assert "sites.csv" not in written
