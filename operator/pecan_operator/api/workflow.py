@@ -636,7 +636,8 @@ class WorkflowStatus(Status):
     folder: Annotated[str, Field(max_length=255)] | None = None
     """The workflow's folder on the data volume."""
     seed: Bound | None = None
-    """Seed of the draws; with it in spec.ensemble.seed another workflow has the same members."""
+    """Seed of the draws; with it in spec.ensemble.seed another workflow has the same members. Of a workflow given as
+    pecanXml, the pecan.xml in its folder has the seed."""
     runs: RunNumbers | None = None
     """Runs by state."""
     progress: Annotated[str, Field(max_length=32)] | None = None
