@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pecan_executor.distributions import Samples
+from pecan_executor.files import WorkflowFolder
 from pecan_executor.posteriors import read_posteriors
 from pecan_executor.tables import read_priors, read_samples
 from pecan_operator.core.pecanxml import Pft, Prior, Settings
@@ -24,16 +25,17 @@ def read_traits(settings: Settings) -> Traits:
 
     Raises UserError naming file, row and what to do when a file is missing or wrong.
     """
-    return {pft.name: _traits(pft) for pft in settings.pfts}
+    data = WorkflowFolder(Path(settings.folder)).data
+    return {pft.name: _traits(pft, data) for pft in settings.pfts}
 
 
-def _traits(pft: Pft) -> dict[str, Trait]:
+def _traits(pft: Pft, data: Path) -> dict[str, Trait]:
     found: dict[str, Trait] = {}
     if pft.priors_csv is not None:
-        found |= read_priors(Path(pft.priors_csv))
+        found |= read_priors(Path(pft.priors_csv), data)
     if pft.posterior_files is not None:
-        found |= read_posteriors(Path(pft.posterior_files))
+        found |= read_posteriors(Path(pft.posterior_files), data)
     if pft.samples_csv is not None:
-        found |= read_samples(Path(pft.samples_csv))
+        found |= read_samples(Path(pft.samples_csv), data)
     found |= pft.priors
     return {name: found[name] for name in sorted(found.keys() - pft.constants.keys())}

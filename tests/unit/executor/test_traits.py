@@ -33,7 +33,7 @@ def test_the_example_with_priors_in_files(tmp_path: Path, settings: Settings) ->
     csv, samples = (str(tmp_path / Path(path or "").name) for path in (given.priors.csv, given.priors.samples_csv))
     pft = Pft(given.name, {}, given.constants, priors_csv=csv, samples_csv=samples)
     ensemble = Ensemble(spec.ensemble.size, spec.ensemble.variables, None, None, spec.ensemble.sampling_method, 1)
-    made = replace(settings, pfts=(pft,), ensemble=ensemble)
+    made = replace(settings, folder=str(tmp_path / "workflows" / "a"), pfts=(pft,), ensemble=ensemble)
     assert set(read_traits(made)[given.name]) == {
         "SLA",
         "autotrophic_respiration_fraction",
