@@ -195,6 +195,8 @@ class _Adoption:
             copy = self._one(child, below)
             if copy is not None:
                 made.append(copy)
+        if place == ("run",):
+            self._check_sites(element)
         self._check(element, place)
         return made
 
@@ -254,6 +256,22 @@ class _Adoption:
                 place,
                 f"is {given[:80]!r}, but the model of modelRef has {wanted!r}: remove the node, or name another model",
             )
+
+    def _check_sites(self, run: ET.Element) -> None:
+        """The parts of several sites have all that is said of a run; what stood beside or around one would be lost."""
+        parts = [child for child in run if nodes.segment(("run",), child.tag) == ("run",)]
+        if not parts:
+            return
+        first = f"run/{parts[0].tag[:80]}"
+        if run.tag != "run":
+            self.refuse(parts[0], ("run", parts[0].tag), f"is inside run/{run.tag[:80]}: write it beside the other")
+        for child in run:
+            if (
+                nodes.segment(("run",), child.tag) != ("run",)
+                and _says_something(child)
+                and _is_honoured(("run", child.tag))
+            ):
+                self.refuse(child, ("run", child.tag), f"is beside {first}: write it into the part of each site")
 
     def _check(self, element: ET.Element, place: tuple[str, ...]) -> None:
         """What a node lacks that PEcAn would have found in BETY."""

@@ -150,6 +150,29 @@ def test_sites_may_be_called_as_newer_pecan_calls_them() -> None:
     assert read(newer) == read(MULTI)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<run>", "<run><site><id>third</id><lat>1</lat><lon>2</lon></site>", "run/site is beside run/settings.1"),
+        ("<run>", "<run><inputs><met><path>a</path></met></inputs>", "run/inputs is beside run/settings.1"),
+        ("</run>", "<stop_on_error>TRUE</stop_on_error></run>", "run/stop_on_error is beside run/settings.1"),
+        ("</settings.1><settings.2>", "<settings.2>", "run/settings.2 is inside run/settings.1: .* beside the other"),
+    ],
+)
+def test_no_site_is_lost(old: str, new: str, message: str) -> None:
+    wrong = MULTI.replace(old, new)
+    if "inside" in message:
+        wrong = wrong.replace("</settings.2>", "</settings.2></settings.1>")
+    with pytest.raises(UserError, match=r"line \d+: " + message):
+        read(wrong)
+
+
+def test_what_has_no_effect_may_stand_beside_the_sites() -> None:
+    beside = MULTI.replace("<run>", "<run><inputs/><dbfiles>/a</dbfiles><ic>1</ic>")
+    assert read(beside) == read(MULTI)
+    assert "run/ic" in read_user_settings(beside, OURS).ignored
+
+
 def test_empty_nodes_are_not_worth_naming() -> None:
     assert read_user_settings(GOOD.replace("<model>", "<model><options/><edin> </edin>"), OURS).ignored == (
         "run/inputs/met/source",
