@@ -6,7 +6,7 @@ SET and DROPPED hold whoever runs the workflow; HONOURED, IGNORED and REFUSED ar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -113,7 +113,27 @@ NODES = (
 """In the order of precedence: the first row that fits holds. A node that no row fits is IGNORED."""
 
 _SITE = re.compile(r"settings\.[0-9]+|site\.[A-Za-z0-9_.-]+")
-_PATTERNS = tuple((tuple(node.path.split("/")), node) for node in NODES)
+
+
+@dataclass
+class _Branch:
+    """The rows as a tree, for a pecan.xml has up to 50,000 nodes; `row` is the number of the row that ends here."""
+
+    below: dict[str, _Branch] = field(default_factory=dict)
+    row: int | None = None
+
+
+def _tree() -> _Branch:
+    root = _Branch()
+    for number, node in enumerate(NODES):
+        branch = root
+        for tag in node.path.split("/"):
+            branch = branch.below.setdefault(tag, _Branch())
+        branch.row = number
+    return root
+
+
+_TREE = _tree()
 
 
 def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:
@@ -123,13 +143,17 @@ def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:
 
 def find(place: tuple[str, ...]) -> Node | None:
     """The row of a place; None when there is none."""
-    return next((node for pattern, node in _PATTERNS if _fits(pattern, place) and len(pattern) == len(place)), None)
+    rows = [branch.row for branch in _branches(place) if branch.row is not None]
+    return NODES[min(rows)] if rows else None
 
 
 def has_rows_below(place: tuple[str, ...]) -> bool:
     """Whether what becomes of a node is said of the nodes below it."""
-    return any(len(pattern) > len(place) and _fits(pattern, place) for pattern, _ in _PATTERNS)
+    return any(branch.below for branch in _branches(place))
 
 
-def _fits(pattern: tuple[str, ...], place: tuple[str, ...]) -> bool:
-    return all(wanted in ("*", tag) for wanted, tag in zip(pattern, place, strict=False))
+def _branches(place: tuple[str, ...]) -> list[_Branch]:
+    branches = [_TREE]
+    for tag in place:
+        branches = [branch.below[key] for branch in branches for key in (tag, "*") if key in branch.below]
+    return branches
