@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pecan_executor.datafiles import inside
 from pecan_executor.distributions import Samples
+from pecan_executor.numerals import finite
 from pecan_executor.tables import MOST_BYTES, existing_file, prior_row, refusal, trait_name
 from pecan_operator.core.pecanxml import Prior
 
@@ -233,9 +234,14 @@ def _number(value: Any, path: Path, place: str) -> float | None:
     import pandas as pd
 
     try:
-        return None if pd.isna(value) else float(value)
+        if pd.isna(value):
+            return None
+        number = finite(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
-        raise refusal(path, f"{place}: {str(value)[:80]!r} is not a number") from None
+        number = None
+    if number is None:
+        raise refusal(path, f"{place}: {str(value)[:80]!r} is not a number")
+    return number
 
 
 def _mcmc(values: Any, attributes: Mapping[str, Any]) -> _Chain:

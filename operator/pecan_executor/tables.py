@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from array import array
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from pecan_executor import distributions
 from pecan_executor.datafiles import data_file
 from pecan_executor.distributions import Samples
+from pecan_executor.numerals import finite
 from pecan_operator.core.pecanxml import Prior
 from pecan_operator.errors import UserError
 
@@ -157,10 +157,7 @@ def _number(text: str, path: Path, place: str) -> float | None:
     """A finite number, or None where there is none."""
     if text in _NOT_AVAILABLE:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or "_" in text:
+    value = finite(text)
+    if value is None:
         raise refusal(path, f"{place}: {text[:80]!r} is not a finite number")
     return value

@@ -165,6 +165,7 @@ def mcmc(*columns: str) -> Mcmc:
         ({"prior__distns": distns({"a": ("norm", np.nan, 1, 1)})}, r"row 1 \(a\): parama is missing"),
         ({"prior__distns": distns({"a": ("norm", np.inf, 1, 1)})}, r"row 1 \(a\): mean of norm.* finite"),
         ({"prior__distns": PRIORS.assign(parama=["1", "x", "2"])}, r"row 2 \(mort2\): 'x' is not a number"),
+        ({"prior__distns": PRIORS.assign(parama=["1", "1_0", "2"])}, r"row 2 \(mort2\): '1_0' is not a number"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, objects: dict[str, object], message: str) -> None:

@@ -88,6 +88,7 @@ WRONG_PRIORS = [
     (PRIORS + "age,norm,1,Inf,3\n", r"row 4 \(age\), paramb: 'Inf' is not a finite number"),
     (PRIORS + 'age,norm,"1,5",2,3\n', r"row 4 \(age\), parama: '1,5' is not a finite number"),
     (PRIORS + "age,norm,1_0,2,3\n", "'1_0' is not a finite number"),
+    (PRIORS + "age,norm,１０,2,3\n", "'１０' is not a finite number"),
     (PRIORS + "age,norm,1,2\n", "row 4 has 4 values, the header 5"),
     (PRIORS + "leaf area,norm,1,2,3\n", "row 4: 'leaf area' cannot be a trait"),
     (PRIORS + ",norm,1,2,3\n", "row 4: '' cannot be a trait"),
