@@ -71,7 +71,11 @@ NODES = (
     Node("ensemble/end.year", Verdict.HONOURED, ""),
     Node("ensemble/seed", Verdict.HONOURED, "ours; follows from the workflow's uid if left out"),
     Node("ensemble/samplingspace/*/parent", Verdict.HONOURED, "of inputs, the tag of another one"),
-    Node("ensemble/samplingspace/*/method", Verdict.HONOURED, "of `parameters`, and of inputs by their tag"),
+    Node(
+        "ensemble/samplingspace/*/method",
+        Verdict.HONOURED,
+        "of `parameters`, and of inputs by their tag; `ignored` of one that `run/inputs` has not",
+    ),
     Node("sensitivity.analysis/quantiles/sigma", Verdict.HONOURED, "-3 to 3 if there are no quantiles, as in PEcAn"),
     Node("sensitivity.analysis/quantiles/quantile", Verdict.HONOURED, ""),
     Node("sensitivity.analysis/variable", Verdict.HONOURED, "those of `ensemble` if left out, as in PEcAn"),

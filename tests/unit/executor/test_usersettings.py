@@ -150,6 +150,17 @@ def test_sites_may_be_called_as_newer_pecan_calls_them() -> None:
     assert read(newer) == read(MULTI)
 
 
+def test_a_way_to_sample_an_input_that_is_not_there_is_ignored_by_name() -> None:
+    for text in (GOOD, MULTI):
+        many = text.replace("<samplingspace>", "<samplingspace><vegetation><method>looping</method></vegetation>")
+        assert many != text
+        user = read_user_settings(many, OURS)
+        assert user.settings == read(text)
+        assert set(user.ignored) == {"ensemble/samplingspace/vegetation", "run/inputs/met/source"}
+    there = many.replace("<inputs>", "<inputs><vegetation>veg.css</vegetation>")
+    assert read(there).inputs["vegetation"].method == "looping"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
