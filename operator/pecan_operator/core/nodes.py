@@ -52,7 +52,7 @@ NODES = (
     Node("modeloutdir", Verdict.DROPPED, "always `out` in the workflow's folder"),
     Node("email", Verdict.DROPPED, "nothing is mailed: wait for the PecanWorkflow"),
     Node("settings.info", Verdict.DROPPED, "a saved file says `checked`, and would not be checked again"),
-    Node("info", Verdict.HONOURED, "notes for people, which no program reads"),
+    Node("info", Verdict.DROPPED, "notes for people, which no program reads"),
     Node("pfts/pft/name", Verdict.HONOURED, ""),
     Node("pfts/pft/constants/*", Verdict.HONOURED, "a constant wins over a prior of the same name"),
     Node("pfts/pft/priors/prior/trait", Verdict.HONOURED, "ours, with the columns of BETY's table `priors`"),

@@ -20,6 +20,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "pecan-xml.md"
         ("host/name", Verdict.SET),
         ("host/prerun", Verdict.REFUSED),
         ("host/qsub", Verdict.DROPPED),
+        ("info", Verdict.DROPPED),
         ("meta.analysis", Verdict.REFUSED),
         ("state.data.assimilation", Verdict.REFUSED),
         ("assim.batch", Verdict.REFUSED),
