@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from pecan_executor import settings as pecan_settings
+from pecan_executor.datafiles import data_file
 from pecan_executor.files import WorkflowFolder, make_directory, write_text
 from pecan_executor.usersettings import read_user_settings
 from pecan_operator.core.pecanxml import Settings, render
@@ -27,12 +28,9 @@ def adopt_pecan_xml(folder: WorkflowFolder, source: Path, ours: Path, workflow_i
     """Make the folder with a user's pecan.xml, completed by what is in the file `ours`; repeating it changes nothing.
 
     Raises:
-        UserError: there is no such file, it is wrong, or the folder is another workflow's.
+        UserError: there is no such file on the data volume, it is wrong, or the folder is another workflow's.
     """
-    if not source.is_file():
-        what = "is not a file" if source.exists() else "does not exist: put it on the data volume"
-        raise UserError("PecanXmlMissing", f"{source} {what}")
-    with source.open("rb") as file:
+    with data_file(source, folder.data).open("rb") as file:
         user = read_user_settings(file.read(MOST_BYTES + 1), Ours.from_json(ours.read_text()))
     _make(folder, render(user.settings), user.settings, workflow_id, uid)
     write_text(folder.ignored, json.dumps(user.ignored) + "\n")

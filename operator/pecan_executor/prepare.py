@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents, write_run
+from pecan_executor.datafiles import inside
 from pecan_executor.design import Point, design_of, design_table
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
@@ -134,11 +135,11 @@ def _parameter_list(settings: Settings, variant: _Variant, index: int) -> str:
 def _check_input(tag: str, choice: Input, settings: Settings, data: Path) -> None:
     """Only files on the data volume can be seen from here; those inside the model image are checked by its adapter."""
     for path in map(Path, choice.paths):
-        if not path.is_relative_to(data) or path.exists():
+        if not path.is_relative_to(data) or inside(path, data).exists():
             continue
         years = range(settings.start_date.year, settings.end_date.year + 1)
         missing = [path.with_name(f"{path.name}.{year}.nc") for year in years]
-        missing = [file for file in missing if not file.exists()]
+        missing = [file for file in missing if not inside(file, data).exists()]
         if tag != "met" or len(missing) == len(years):
             form = f", neither as a file nor as {path.name}.<year>.nc" if tag == "met" else ""
             raise UserError("InputMissing", f"inputs.{tag}: {path} does not exist{form}: put it on the data volume")

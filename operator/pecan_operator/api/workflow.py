@@ -56,11 +56,20 @@ InputTag = Annotated[
     str,
     *text(r"^[a-z][a-z0-9_]*$", "must be a PEcAn input tag in lower case, such as met, soil or poolinitcond", 64),
 ]
+_BELOW_DATA = r"(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)"
 DataPath = Annotated[
     str,
     *text(
-        r"^/data(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)+$",
+        rf"^/data{_BELOW_DATA}+$",
         "must be an absolute path under /data without '..', spaces or empty parts, such as /data/met/loobos/Loobos",
+        512,
+    ),
+]
+DataFolder = Annotated[
+    str,
+    *text(
+        rf"^/data{_BELOW_DATA}*$",
+        "must be /data or a folder under it, as an absolute path without '..', spaces or empty parts, such as /data/met",
         512,
     ),
 ]
@@ -353,7 +362,7 @@ class PecanXml(
     """Where the text is in a ConfigMap; it is read when the workflow is accepted and when it is prepared."""
     path: DataPath | None = None
     """The file on the data volume."""
-    base_dir: DataPath | None = None
+    base_dir: DataFolder | None = None
     """Folder in which relative paths of the pecan.xml begin; left out, the folder of path."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pecan_operator.api.model import PecanModel
@@ -227,9 +227,7 @@ class WorkflowHandler:
         """Do what the plan says; True when the ledger changed by it."""
         row = facts.row
         if plan.step is Step.PREPARE:
-            if facts.prepare.state is JobState.ABSENT:
-                self._prepare(workflow, obj, installation, row)
-            return False
+            return facts.prepare.state is JobState.ABSENT and self._prepare(workflow, obj, installation, row)
         if plan.step is Step.RUN:
             installation.loop.wake()
             return False
@@ -251,12 +249,16 @@ class WorkflowHandler:
             return True
         return False
 
-    def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
+    def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> bool:
+        """Start the Job; True when what the ledger says of the settings was brought up to date."""
         model = self._model(workflow)
         described = self._described(model, self._model_id(model))
-        pecan_xml = self._source.pecan_xml(workflow, row, described, installation.connections.hostname)
-        self.context.ensure(jobs.settings_config(workflow, obj, pecan_xml))
+        run = self._source.to_run(workflow, row, described, installation.connections.hostname)
+        if run.asked is not None:
+            installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
+        self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))
         self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)), row)
+        return run.asked is not None
 
     @staticmethod
     def _described(model: PecanModel, model_id: int) -> pecanxml.Model:

@@ -14,7 +14,7 @@ from pecan_operator.core.workflow import is_over, slim
 from pecan_operator.errors import NotYet, Unavailable, UserError
 from pecan_operator.handlers.workflow import WorkflowHandler
 from pecan_operator.handlers.workqueue import Key
-from pecan_operator.records import FINAL_STATES, Outcome, RunMessage, WorkflowRow
+from pecan_operator.records import FINAL_STATES, Outcome, RunMessage, WorkflowRequest, WorkflowRow
 
 KEY = Key("PecanWorkflow", NAMESPACE, "loobos")
 
@@ -893,6 +893,26 @@ def test_a_wrong_pecan_xml_is_not_accepted(old: str, new: str, message: str) -> 
     assert message in until_ready_says(world, "BadSettings")
     assert status(world)["phase"] == "Pending"
     assert not world.ledger.workflows
+
+
+def test_the_ledger_is_told_what_a_config_map_says_when_it_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read again then, and what is run is what it says by then."""
+    world = given_as(configMap={"name": "almond"})
+    world.kube.put(config_map(PECAN_XML))
+    accept = world.ledger.accept_workflow
+
+    def accept_and_change(request: WorkflowRequest) -> WorkflowRow:
+        changed = PECAN_XML.replace("2000/12/31", "1999/12/31").replace(">TRUE<", ">FALSE<")
+        world.kube.put(config_map(changed.replace("benchmarking", "remote_process")))
+        return accept(request)
+
+    monkeypatch.setattr(world.ledger, "accept_workflow", accept_and_change)
+    until_phase(world, "Preparing")
+    assert "<end.date>1999-12-31</end.date>" in settings_of(world)["pecan.xml"]
+    assert world.ledger.dates == {row(world).workflow_id: ("1999-01-01", "1999-12-31")}
+    assert row(world).stop_on_error is False
+    message = "nodes of pecan.xml that have no effect: remote_process"
+    assert condition(world, "SettingsIgnored") == ("True", "NodesIgnored", message)
 
 
 def test_a_config_map_may_come_later() -> None:
