@@ -47,9 +47,7 @@ def analyse(settings: Settings, folder: WorkflowFolder) -> tuple[dict[str, Any],
     if settings.sensitivity_analysis:
         part = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states)
         part.reader.caveats.update(caveats)
-        results["sensitivityAnalysis"], missing = analyse_sensitivity(
-            settings, settings.sensitivity_analysis, folder.path, part
-        )
+        results["sensitivityAnalysis"], missing = analyse_sensitivity(settings, folder.path, part)
         left_out += missing
         caveats = part.reader.caveats
     results = headline(results, len(plans), len(left_out), rows, caveats)

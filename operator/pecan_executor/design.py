@@ -3,8 +3,6 @@ medians, and one run, shared by all traits and PFTs, with all of them there."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -115,21 +113,13 @@ def _check_size(settings: Settings, design: Design) -> None:
         )
 
 
-def design_table(design: Design) -> str:
-    """The values of the varied traits as CSV, a row a trait."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["pft", "trait", *design.probabilities])
-    writer.writerows([pft, trait, *values.tolist()] for (pft, trait), values in design.values.items())
-    return file.getvalue()
-
-
 def draws(settings: Settings, traits: Traits) -> dict[tuple[str, str], NDArray[np.float64]]:
     """Values drawn of each trait, by (PFT, trait): those of the ensemble's members, continued to FEWEST_DRAWS where they
     are fewer; of a trait that is given by samples, all of them.
 
     PEcAn too decomposes the variance over more draws than the ensemble has members. A sampling method that keeps
     members when the ensemble grows has them among the draws.
+    Raises UserError when a distribution gives a value that is not finite.
     """
     priors: Traits = {
         pft: {name: one for name, one in each.items() if isinstance(one, Prior)} for pft, each in traits.items()
