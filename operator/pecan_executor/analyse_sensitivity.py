@@ -52,15 +52,11 @@ def analyse_sensitivity(settings: Settings, folder: Path, part: Part) -> tuple[d
     """Write tables and figures of all variables, sites and PFTs; returns counts for the headline and the runs left out.
 
     Traits that cannot be analysed at a site are named and left out. Raises UserError when a variable that was asked for
-    was written by no run, when what the runs were prepared with is missing, or, without an ensemble that can be reported
-    instead, when no run can be used.
+    was written by no run, or when what the runs were prepared with is missing.
     """
     left_out: list[LeftOut] = []
     observed = list(_observe(settings, part, left_out))
-    if not part.reader.variables and (settings.ensemble is None or part.reader.lacks):
-        raise part.reader.nothing_usable(left_out, "sensitivityAnalysis")
-    if not part.reader.variables:
-        part.reader.caveats[f"none of the {len(part.plans)} runs of the sensitivity analysis can be used"] = None
+    part.reader.check_variables("sensitivityAnalysis")
     varied = read_varied(folder, part.ensemble_id)
     without: set[tuple[str, str]] = set()
     for variable in part.reader.variables.values():

@@ -261,6 +261,46 @@ def test_when_nothing_can_be_used_it_says_why(settings: Settings, folder: Workfl
         analyse(replace(settings, ensemble=None), folder)
 
 
+def test_an_ensemble_of_which_nothing_can_be_used_does_not_hide_it(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    members = [plan for plan in plans if plan.run_type == "ensemble"]
+    run(plans[: -len(members)])
+    finish(folder, plans, *members)
+    results, left_out = analyse(settings, folder)
+    assert {item.plan.run_id for item in left_out} == {plan.run_id for plan in members}
+    assert results["caveats"] == ["none of the 4 runs of the ensemble can be used"]
+    assert (results["ensembleId"], results["runs"], results["used"], results["yearly"]) == ("51", 17, 13, [])
+    assert results["sensitivityAnalysis"]["used"] == 13
+    rows = rows_of(folder, "sensitivity.results.50.GPP.2000.2000.csv")
+    assert sum(float(row["partial_variance"]) for row in rows) == pytest.approx(1)
+    assert {row["reason"] for row in rows_of(folder, "ensemble.members.51.csv")} == {"failed: no leaves"}
+    assert not list(folder.path.glob("ensemble.analysis.*"))
+
+
+def test_without_a_run_that_can_be_used_in_either_part_it_says_why(
+    settings: Settings, folder: WorkflowFolder, bety: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    finish(folder, plans, *plans)
+    with pytest.raises(UserError, match=r"none of the 17 runs can be analysed; run \d+: failed: no leaves") as refused:
+        analyse(settings, folder)
+    assert refused.value.reason == "NoRunUsable"
+
+
+def test_an_ensembles_variable_no_run_wrote_is_refused_beside_it_too(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    assert settings.ensemble
+    other = replace(settings, ensemble=replace(settings.ensemble, variables=("Qle",)))
+    plans = prepare(other, folder, bety)
+    run(plans)
+    finish(folder, plans)
+    with pytest.raises(UserError, match=r"ensemble\.variables: the model writes no Qle; it writes GPP"):
+        analyse(other, folder)
+
+
 def test_a_variable_no_run_wrote_is_refused(settings: Settings, folder: WorkflowFolder, bety: Any, run: Any) -> None:
     other = replace(settings, sensitivity_analysis=SensitivityAnalysis(("Qle",)))
     plans = prepare(other, folder, bety)
