@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents, write_run
 from pecan_executor.datafiles import inside
-from pecan_executor.design import Point, design_of, design_table
+from pecan_executor.design import Point, design_of, draws
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
 from pecan_executor.traits import read_traits
+from pecan_executor.varied import Varied, write_varied
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
@@ -48,12 +49,14 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     check_samples(settings, traits)
     analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
     design = design_of(settings, analysis, traits) if analysis else None
+    drawn = draws(settings, traits) if design else {}
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
     plans: list[RunPlan] = []
     if design:
         batch = _Batch(settings, folder, bety, site_ids, SENSITIVITY)
         plans += batch.write([_varied(settings, point) for point in design.points()])
-        write_text(folder.path / f"sensitivity.samples.{batch.ensemble_id}.csv", design_table(design))
+        varied = Varied(tuple(design.probabilities), design.values, drawn)
+        write_varied(folder.path, str(batch.ensemble_id), varied)
     if settings.ensemble:
         batch = _Batch(settings, folder, bety, site_ids, ENSEMBLE)
         plans += batch.write([_drawn(member) for member in members])

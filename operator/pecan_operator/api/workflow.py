@@ -246,6 +246,9 @@ class Pft(
     """Files with more traits. Where several give the same trait, traits above win, then samplesCsv, posteriorFiles, csv."""
 
 
+Seed = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
 class Ensemble(
     ApiModel,
     json_schema_extra=rules(
@@ -269,7 +272,7 @@ class Ensemble(
     sampling_method: Literal["uniform", "lhc", "halton", "sobol", "torus"] = "uniform"
     """How the parameter space is sampled: uniform draws independent quantiles, lhc is a Latin hypercube, halton, sobol
     and torus are sequences that fill the space evenly. A larger ensemble keeps the members of a smaller one, but for lhc."""
-    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+    seed: Seed | None = None
     """Seed of the draws: the same seed and priors give the same ensemble anywhere. Left out, it follows from the
     workflow's uid; status.seed has it."""
 
@@ -325,6 +328,9 @@ class SensitivityAnalysis(
     """First year of the analysis; left out, the first year of the runs."""
     end_year: Year | None = None
     """Last year of the analysis; left out, the last year of the runs."""
+    seed: Seed | None = None
+    """Seed of the draws of the variance decomposition, where there is no ensemble whose seed it is. Left out, it follows
+    from the workflow's uid; status.seed has it."""
 
 
 class Retry(ApiModel):
@@ -442,6 +448,12 @@ class WorkflowSpec(
             "variables are required where there is no ensemble to take them from",
             path=".sensitivityAnalysis.variables",
             reason="FieldValueRequired",
+        ),
+        rule(
+            "!has(self.ensemble) || !has(self.sensitivityAnalysis) || !has(self.sensitivityAnalysis.seed)",
+            "is not allowed beside an ensemble: the ensemble's seed counts for both, give ensemble.seed",
+            path=".sensitivityAnalysis.seed",
+            reason="FieldValueForbidden",
         ),
         rule(
             "!has(self.sensitivityAnalysis) || !has(self.pfts)"
@@ -645,8 +657,8 @@ class WorkflowStatus(Status):
     folder: Annotated[str, Field(max_length=255)] | None = None
     """The workflow's folder on the data volume."""
     seed: Bound | None = None
-    """Seed of the draws; with it in spec.ensemble.seed another workflow has the same members. Of a workflow given as
-    pecanXml, the pecan.xml in its folder has the seed."""
+    """Seed of the draws; with it in spec.ensemble.seed, or without an ensemble in spec.sensitivityAnalysis.seed, another
+    workflow has the same draws. Of a workflow given as pecanXml, the pecan.xml in its folder has the seed."""
     runs: RunNumbers | None = None
     """Runs by state."""
     progress: Annotated[str, Field(max_length=32)] | None = None

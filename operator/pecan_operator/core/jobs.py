@@ -125,8 +125,8 @@ def _sensitivity_analysis(workflow: PecanWorkflow) -> pecanxml.SensitivityAnalys
 
 def seed(workflow: PecanWorkflow) -> int:
     """What the draws depend on: the user's seed, else one from the uid."""
-    given = workflow.spec.ensemble.seed if workflow.spec.ensemble else None
-    return pecanxml.seed_of(workflow.uid) if given is None else given
+    part = workflow.spec.ensemble or workflow.spec.sensitivity_analysis
+    return pecanxml.seed_of(workflow.uid) if part is None or part.seed is None else part.seed
 
 
 def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str | Ours) -> Manifest:

@@ -220,6 +220,16 @@ def test_a_sensitivity_analysis_may_stand_alone() -> None:
     assert "<sensitivity.analysis>" in pecanxml.render(made)
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_sensitivity_analysis_that_stands_alone_has_a_seed_of_its_own(seed: int) -> None:
+    obj = workflow_object(sensitivityAnalysis={"variables": ["NEE"], "seed": seed})
+    del obj["spec"]["ensemble"]
+    workflow = PecanWorkflow.parse(obj)
+    made = jobs.settings(workflow, ROW, MODEL, "docker")
+    assert made.sensitivity_analysis
+    assert made.sensitivity_analysis.seed == seed == jobs.seed(workflow), "status.seed is the latter"
+
+
 def settings_of(**spec: Any) -> pecanxml.Settings:
     return jobs.settings(
         PecanWorkflow.parse(workflow_object(metadata={"uid": "uid-loobos"}, **spec)), ROW, MODEL, "docker"

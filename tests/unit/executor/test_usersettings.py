@@ -274,6 +274,11 @@ def test_fields_of_the_workflow_win() -> None:
         ("<size>10", "<size>１０", "ensemble/size must be a whole number of at least 1, not '１０'"),
         ("<lat>52.17", "<lat>5_2.17", "run/site/lat must be a number from -90 to 90, not '5_2.17'"),
         ("</ensemble>", "<seed>2147483648</seed></ensemble>", "ensemble/seed: .* less than or equal to"),
+        (
+            "</sensitivity.analysis>",
+            "<seed>99999999999999999999</seed></sensitivity.analysis>",
+            "sensitivity.analysis/seed: .* less than or equal to",
+        ),
         ("1998/12/31</end", "1998/01/01</end", "run/end.date must be after run/start.date"),
         ("1998/12/31</end", "1998/12/31 12:00:00</end", "run/end.date must be a day"),
         ("1998/12/31</end", "3998/12/31</end", "run/end.date 3998-12-31 must be in a year from 1000 to 2999"),
