@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pecan_executor.files import WorkflowFolder
+from pecan_executor.stages import Stages
 from pecan_operator.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
@@ -152,6 +153,10 @@ STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
 }
 
 
+STAGED = frozenset({"prepare", "register", "resume", "analyse", "report"})
+"""Steps that are part of a stage in STATUS: in the others the folder may be another workflow's."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one step; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -171,37 +176,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ours", type=Path, default=OURS, help=f"what completes it (default: {OURS})")
     options = parser.parse_args(arguments)
     os.umask(0o002)
-    log: Path | None = None
+    folder: WorkflowFolder | None = None
     try:
         folder = WorkflowFolder(Path(options.folder or _variable("PECAN_FOLDER")).absolute())
         call = Call(folder, options.settings, options.pecan_xml, options.ours)
-        log = call.folder.log
         text = STEPS[options.step][1](call)
     except UserError as error:
-        return _fail(options.step, EX_DATAERR, error.message)
+        return _fail(folder, options.step, EX_DATAERR, error.message)
     except Unavailable as error:
-        return _fail(options.step, EX_TEMPFAIL, error.message)
+        return _fail(folder, options.step, EX_TEMPFAIL, error.message)
     except OSError as error:
-        _keep_traceback(log)
-        return _fail(options.step, EX_IOERR, f"{error.strerror or error}: {error.filename or 'no file named'}")
+        _keep_traceback(folder)
+        return _fail(folder, options.step, EX_IOERR, f"{error.strerror or error}: {error.filename or 'no file named'}")
     except Exception as error:
-        kept = _keep_traceback(log)
-        where = f"; details are in {log}" if kept else ""
-        return _fail(options.step, EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}{where}")
+        where = f"; details are in {folder.log}" if folder and _keep_traceback(folder) else ""
+        return _fail(folder, options.step, EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}{where}")
     sys.stdout.write(text.rstrip("\n") + "\n")
     return EX_OK
 
 
-def _fail(step: str, code: int, message: str) -> int:
+def _fail(folder: WorkflowFolder | None, step: str, code: int, message: str) -> int:
+    if folder is not None and step in STAGED:
+        # why it failed is told even where the data volume takes nothing more
+        with suppress(OSError):
+            Stages(folder).failed()
     line = " ".join(message.split())
     sys.stderr.write(f"pecan-executor {step}: {line[:2000]}\n")
     return code
 
 
-def _keep_traceback(log: Path | None) -> bool:
-    if log is None:
+def _keep_traceback(folder: WorkflowFolder | None) -> bool:
+    if folder is None:
         return False
-    with suppress(OSError), log.open("a") as file:
+    with suppress(OSError), folder.log.open("a") as file:
         file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n{traceback.format_exc()}\n")
         return True
     return False

@@ -13,6 +13,7 @@ from pecan_executor.design import Point, design_of, design_table
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
+from pecan_executor.stages import Stage, Stages
 from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
@@ -41,12 +42,17 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
             values, or there are more runs than a workflow may have.
         Unavailable: the database does not answer.
     """
+    make_directory(folder.path)
+    stages = Stages(folder)
+    stages.start(Stage.TRAIT)
     for tag, choice in settings.inputs.items():
         _check_input(tag, choice, settings, folder.data)
     traits = read_traits(settings)
     check_samples(settings, traits)
     analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
     design = design_of(settings, analysis, traits) if analysis else None
+    stages.done(Stage.TRAIT)
+    stages.start(Stage.CONFIG)
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
     plans: list[RunPlan] = []
     if design:
@@ -59,6 +65,7 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
         _write_samples(folder.path / f"ensemble.samples.{batch.ensemble_id}.csv", settings, members)
     write_text(folder.run_list, "".join(f"{plan.run_id}\n" for plan in plans))
     write_plan(folder.plan, plans)
+    stages.done(Stage.CONFIG)
     return plans
 
 
