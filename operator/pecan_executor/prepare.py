@@ -13,6 +13,7 @@ from pecan_executor.design import Point, design_of, design_table
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
+from pecan_executor.saved_settings import save_configs
 from pecan_executor.stages import Stage, Stages
 from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Input, Settings
@@ -55,15 +56,19 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     stages.start(Stage.CONFIG)
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
     plans: list[RunPlan] = []
+    ensemble_ids: dict[str, int] = {}
     if design:
         batch = _Batch(settings, folder, bety, site_ids, SENSITIVITY)
+        ensemble_ids[SENSITIVITY] = batch.ensemble_id
         plans += batch.write([_varied(settings, point) for point in design.points()])
         write_text(folder.path / f"sensitivity.samples.{batch.ensemble_id}.csv", design_table(design))
     if settings.ensemble:
         batch = _Batch(settings, folder, bety, site_ids, ENSEMBLE)
+        ensemble_ids[ENSEMBLE] = batch.ensemble_id
         plans += batch.write([_drawn(member) for member in members])
         _write_samples(folder.path / f"ensemble.samples.{batch.ensemble_id}.csv", settings, members)
     write_text(folder.run_list, "".join(f"{plan.run_id}\n" for plan in plans))
+    save_configs(folder, settings, ensemble_ids)
     write_plan(folder.plan, plans)
     stages.done(Stage.CONFIG)
     return plans
