@@ -61,6 +61,10 @@ class WorkflowFolder:
         return self.path / "STATUS"
 
     @property
+    def provenance(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
     def log(self) -> Path:
         return self.path / "pecan-executor.log"
 

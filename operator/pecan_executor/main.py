@@ -1,6 +1,7 @@
 """`pecan-executor <step>`: one step of a workflow, as the operator's Jobs call it.
 
-Environment: PECAN_FOLDER (the workflow's folder), PECAN_WORKFLOW_ID, PECAN_WORKFLOW_UID, and libpq's PGHOST, PGPORT,
+Environment: PECAN_FOLDER (the workflow's folder), PECAN_WORKFLOW_ID, PECAN_WORKFLOW_UID, PECAN_PROVENANCE (what the
+operator knows of images and versions, as JSON), and libpq's PGHOST, PGPORT,
 PGUSER, PGPASSWORD, PGDATABASE for the steps that write to the database.
 
 Exit codes are those of sysexits.h: 65 bad input (repeating it is useless), 75 a service does not answer, 74 a file
@@ -63,7 +64,16 @@ def _folder(call: Call) -> str:
         make_folder(call.folder, call.settings, call.workflow_id, call.workflow_uid)
     else:
         adopt_pecan_xml(call.folder, call.pecan_xml, call.ours, call.workflow_id, call.workflow_uid)
+    _write_provenance(call)
     return f"{call.folder.path} is ready"
+
+
+def _write_provenance(call: Call) -> None:
+    # by hand, and in a Job of before, there is nobody to tell
+    if told := os.environ.get("PECAN_PROVENANCE"):
+        from pecan_executor.provenance import write_provenance
+
+        write_provenance(call.folder, call.workflow_id, call.workflow_uid, told)
 
 
 def _prepare(call: Call) -> str:
@@ -94,6 +104,7 @@ def _resume(call: Call) -> str:
     from pecan_executor.resume import resume
     from pecan_operator.clients.ledger import Ledger
 
+    _write_provenance(call)
     with _database() as database:
         return f"{resume(call.workflow_id, call.folder, Ledger(database))} runs succeeded"
 

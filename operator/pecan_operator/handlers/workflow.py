@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, labels, pecanxml
+from pecan_operator.core import jobs, labels, pecanxml, provenance
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
 from pecan_operator.core.pace import Pace
@@ -235,7 +237,8 @@ class WorkflowHandler:
             return False
         if plan.step is Step.ANALYSE:
             if facts.analyse.state is JobState.ABSENT:
-                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)), row)
+                told = self._provenance(workflow)
+                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation), told), row)
             return False
         if plan.step is Step.CANCEL:
             self._cancel(installation, row, plan.message)
@@ -256,7 +259,23 @@ class WorkflowHandler:
         described = self._described(model, self._model_id(model))
         pecan_xml = self._source.pecan_xml(workflow, row, described, installation.connections.hostname)
         self.context.ensure(jobs.settings_config(workflow, obj, pecan_xml))
-        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)), row)
+        told = self._provenance(workflow)
+        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation), told), row)
+
+    def _provenance(self, workflow: PecanWorkflow) -> dict[str, Any]:
+        namespace, name = workflow.namespace, workflow.spec.model_ref.name
+        model = None
+        # the analysis does without a model that is gone or has become wrong
+        with suppress(OperatorError):
+            model = self._model(workflow)
+        return provenance.told(
+            workflow,
+            model,
+            self.context.settings.images.executor,
+            version("pecan-operator"),
+            prepare_pods=self.context.pods(KIND, namespace, workflow.name, "prepare"),
+            worker_pods=self.context.pods("PecanModel", namespace, name, "worker"),
+        )
 
     @staticmethod
     def _described(model: PecanModel, model_id: int) -> pecanxml.Model:
