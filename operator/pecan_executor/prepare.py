@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class BetyRows(Protocol):
     """What prepare needs of BETY; every call finds the rows an earlier one made."""
 
     def site(self, *, name: str, lat: float, lon: float) -> int: ...
+
+    def place_workflow(self, workflow_id: int, site_id: int) -> None: ...
 
     def ensemble(self, *, workflow_id: int, runtype: str) -> int: ...
 
@@ -55,6 +58,8 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
     stages.done(Stage.TRAIT)
     stages.start(Stage.CONFIG)
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
+    if len(site_ids) == 1:
+        bety.place_workflow(settings.workflow_id, site_ids[0])
     plans: list[RunPlan] = []
     ensemble_ids: dict[str, int] = {}
     if design:
@@ -103,6 +108,7 @@ class _Batch:
     ) -> None:
         self._settings, self._folder, self._bety = settings, folder, bety
         self._site_ids, self._run_type = site_ids, run_type
+        self._sharing = Counter(site_ids)
         self.ensemble_id = bety.ensemble(workflow_id=settings.workflow_id, runtype=RUN_TYPES[run_type])
 
     def write(self, variants: Sequence[_Variant]) -> list[RunPlan]:
@@ -111,8 +117,7 @@ class _Batch:
         start, end = settings.start_date.isoformat(), settings.end_date.isoformat()
         cells = [(variant, index) for variant in variants for index in range(len(settings.sites))]
         rows = [
-            (self._site_ids[index], start, end, _parameter_list(settings, variant, index), "")
-            for variant, index in cells
+            (self._site_ids[index], start, end, self._parameter_list(variant, index), "") for variant, index in cells
         ]
         run_ids = self._bety.runs(self.ensemble_id, settings.model.id, rows)
         make_directory(folder.run)
@@ -136,11 +141,10 @@ class _Batch:
             plans.append(plan)
         return plans
 
-
-def _parameter_list(settings: Settings, variant: _Variant, index: int) -> str:
-    text = variant.parameter_list
-    # two sites of one name and place share BETY's row, and BETY wants its runs distinct
-    return text if len(settings.sites) == 1 else f"{text},site={settings.sites[index].id}"
+    def _parameter_list(self, variant: _Variant, index: int) -> str:
+        """As PEcAn writes it, but where sites of one name and place share BETY's row: BETY wants its runs distinct."""
+        text, shared = variant.parameter_list, self._sharing[self._site_ids[index]] > 1
+        return f"{text},site={self._settings.sites[index].id}" if shared else text
 
 
 def _check_input(tag: str, choice: Input, settings: Settings, data: Path) -> None:
