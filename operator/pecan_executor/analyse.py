@@ -21,6 +21,8 @@ from pecan_executor.files import WorkflowFolder, replacing, write_text
 from pecan_executor.pictures import Pictures
 from pecan_executor.plan import RunStatus, read_plan, read_states
 from pecan_executor.report import headline, yearly_rows
+from pecan_executor.stages import Stage, Stages
+from pecan_executor.variable_lists import list_variables
 from pecan_executor.writers import PlaceResult, VariableFiles, subject_of
 from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings
 from pecan_operator.errors import UserError
@@ -33,25 +35,33 @@ def analyse(settings: Settings, folder: WorkflowFolder) -> tuple[dict[str, Any],
     A part (ensemble, sensitivity analysis) of which no run can be used is a caveat of the other. Raises UserError when a
     variable that was asked for was written by no run, or when no run of either part can be used.
     """
+    stages = Stages(folder)
     plans, states = read_plan(folder), read_states(folder)
+    stages.start(Stage.OUTPUT)
+    list_variables(plans, states)
+    stages.done(Stage.OUTPUT)
     caveats = dict.fromkeys(_met_caveats(settings))
     results: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     left_out: list[LeftOut] = []
     parts: dict[str, Part] = {}
     if settings.ensemble:
+        stages.start(Stage.ENSEMBLE)
         part = parts[ENSEMBLE] = _part(settings, settings.ensemble, ENSEMBLE, plans, states)
         part.reader.caveats.update(caveats)
         rows, missing = _analyse_ensemble(settings, settings.ensemble, folder, part)
         results["ensembleId"] = part.ensemble_id
         left_out += missing
         caveats = part.reader.caveats
+        stages.done(Stage.ENSEMBLE)
     if settings.sensitivity_analysis:
+        stages.start(Stage.SENSITIVITY)
         part = parts[SENSITIVITY] = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states)
         part.reader.caveats.update(caveats)
         results["sensitivityAnalysis"], missing = analyse_sensitivity(settings, folder.path, part)
         left_out += missing
         caveats = part.reader.caveats
+        stages.done(Stage.SENSITIVITY)
     unusable = _unusable(parts, left_out)
     results = headline(results, len(plans), len(left_out), rows, [*unusable, *caveats])
     write_text(folder.results, json.dumps(results) + "\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from pecan_executor import settings as pecan_settings
 from pecan_executor.datafiles import data_file
 from pecan_executor.files import WorkflowFolder, make_directory, write_text
+from pecan_executor.saved_settings import save_checked
 from pecan_executor.usersettings import read_user_settings
 from pecan_operator.core.pecanxml import Settings, render
 from pecan_operator.core.userxml import MOST_BYTES, Ours
@@ -52,6 +53,7 @@ def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: in
     make_directory(folder.run)
     make_directory(folder.out)
     write_text(folder.settings, text)
+    save_checked(folder, text)
     return settings
 
 

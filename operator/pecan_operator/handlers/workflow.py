@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, labels, pecanxml
+from pecan_operator.core import jobs, labels, pecanxml, provenance
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
 from pecan_operator.core.pace import Pace
@@ -233,7 +235,8 @@ class WorkflowHandler:
             return False
         if plan.step is Step.ANALYSE:
             if facts.analyse.state is JobState.ABSENT:
-                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)), row)
+                told = self._provenance(workflow)
+                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation), told), row)
             return False
         if plan.step is Step.CANCEL:
             self._cancel(installation, row, plan.message)
@@ -257,8 +260,24 @@ class WorkflowHandler:
         if run.asked is not None:
             installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
         self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))
-        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)), row)
+        told = self._provenance(workflow)
+        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation), told), row)
         return run.asked is not None
+
+    def _provenance(self, workflow: PecanWorkflow) -> dict[str, Any]:
+        namespace, name = workflow.namespace, workflow.spec.model_ref.name
+        model = None
+        # the analysis does without a model that is gone or has become wrong
+        with suppress(OperatorError):
+            model = self._model(workflow)
+        return provenance.told(
+            workflow,
+            model,
+            self.context.settings.images.executor,
+            version("pecan-operator"),
+            prepare_pods=self.context.pods(KIND, namespace, workflow.name, "prepare"),
+            worker_pods=self.context.pods("PecanModel", namespace, name, "worker"),
+        )
 
     @staticmethod
     def _described(model: PecanModel, model_id: int) -> pecanxml.Model:

@@ -71,6 +71,19 @@ def of(plans: Sequence[RunPlan], trait: str | None, quantile: str = "50", site: 
     return found
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_status_has_a_line_for_what_was_asked_for(
+    alone: bool, settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    settings = replace(settings, ensemble=None) if alone else settings
+    plans = prepare(settings, folder, bety)
+    run(plans)
+    finish(folder, plans)
+    analyse(settings, folder)
+    stages = [line.split("\t")[0] for line in folder.status.read_text().splitlines()]
+    assert stages == ["TRAIT", "CONFIG", "OUTPUT", *([] if alone else ["ENSEMBLE"]), "SENSITIVITY"]
+
+
 class TestPrepare:
     def test_its_runs_come_first_with_one_median_run(
         self, settings: Settings, folder: WorkflowFolder, bety: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -53,6 +54,16 @@ def change(world: World, **spec: Any) -> None:
     world.kube.put({**found, "spec": {**found["spec"], **spec}})
 
 
+def provenance(world: World, job: str) -> dict[str, Any]:
+    """What the first container of a Job is told for provenance.json."""
+    found = world.kube.get("Job", job)
+    assert found is not None
+    (first, *_) = found["spec"]["template"]["spec"]["initContainers"]
+    (told,) = (each["value"] for each in first["env"] if each["name"] == "PECAN_PROVENANCE")
+    read: dict[str, Any] = json.loads(told)
+    return read
+
+
 # --- the way of a workflow --------------------------------------------------------------------------------------------
 
 
@@ -72,6 +83,28 @@ def test_from_the_resource_to_the_results() -> None:
     assert condition(world, "Ready")[:2] == ("True", "Succeeded")
     assert [reason for _, reason, _ in world.kube.events] == ["Running", "Analysing", "Succeeded"]
     assert [message.attempt for message in world.broker.published] == [1, 1, 1, 1]
+
+
+def test_the_analysis_is_told_which_images_ran() -> None:
+    world = until_phase(begun(), "Running")
+    world.run_until(lambda: bool(world.kube.of_kind("Pod")))
+    digest = "sha256:" + "a" * 64
+    statuses = [{"name": "worker", "imageID": f"registry.example/dalec@{digest}"}]
+    for pod in world.kube.of_kind("Pod"):
+        world.kube.put({**pod, "status": {"phase": "Running", "containerStatuses": statuses}})
+    until_phase(world, "Succeeded")
+    assert provenance(world, "loobos-prepare")["model"]["digests"] == []
+    told = provenance(world, "loobos-analyse")["model"]
+    assert (told["image"], told["digests"]) == ("registry.example/dalec:1", [digest])
+
+
+def test_the_analysis_does_without_a_model_that_is_gone() -> None:
+    world = until_phase(begun(), "Running")
+    world.run_until(lambda: {run.state for run in world.ledger.runs.values()} <= FINAL_STATES)
+    assert world.kube.get("Job", "loobos-analyse") is None
+    world.kube.remove("PecanModel", "dalec")
+    until_phase(world, "Succeeded")
+    assert provenance(world, "loobos-analyse")["model"] == {"name": "dalec"}
 
 
 def test_a_seed_that_is_not_given_is_told_and_stays_when_the_operator_starts_anew() -> None:
