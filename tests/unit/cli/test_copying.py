@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,7 +185,10 @@ class ProcessChannel:
 
     def receive(self) -> bytes:
         assert self._process.stdout is not None
-        return self._process.stdout.read1(65536)  # type: ignore[attr-defined,no-any-return]
+        data: bytes = self._process.stdout.read1(65536)  # type: ignore[attr-defined]
+        if not data:
+            raise CliError(ExitCode.UNAVAILABLE, "the program has ended")
+        return data
 
     def __enter__(self) -> ProcessChannel:
         return self
@@ -194,10 +198,14 @@ class ProcessChannel:
 
 
 @contextmanager
-def process(tmp_path: Path) -> Iterator[ProcessChannel]:
+def process(tmp_path: Path, working_folder: Path | None = None) -> Iterator[ProcessChannel]:
     environment = {"PECAN_PROGRAM": datapod.PROGRAM.read_text(), "PECAN_SESSION": str(tmp_path / "session")}
     with subprocess.Popen(
-        [sys.executable, *datapod.SESSION[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, *datapod.SESSION[1:]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        cwd=working_folder,
     ) as running:
         yield ProcessChannel(running)
     assert running.returncode == 0
@@ -218,3 +226,44 @@ def test_the_program_as_a_process(tmp_path: Path) -> None:
         assert volume.size(str(remote)) == local.stat().st_size
     assert (tmp_path / "back").read_bytes() == local.read_bytes()
     assert (tmp_path / "session").exists()
+
+
+def test_nothing_on_the_volume_is_run(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for module in ("json", "hashlib", "contextlib"):
+        (data / f"{module}.py").write_text("raise SystemExit(3)\n")
+    with process(tmp_path, data) as channel:
+        assert len(Volume(channel).entries(str(data))) == 3
+
+
+class Answering:
+    """A pod that answers every request with the same."""
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self._fields = fields
+
+    def send(self, data: bytes) -> None:
+        return
+
+    def receive(self) -> bytes:
+        return json.dumps({**self._fields, "bytes": 0}).encode() + b"\n"
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../../escaped.txt", "/etc/passwd", "a/../b", "..", ".", "a//b", "a/./b", "a/", "", "..\\escaped", "C:escaped"],
+)
+def test_no_answer_of_the_pod_leads_out_of_the_folder(path: str) -> None:
+    volume = Volume(Answering({"files": [{"path": "good.csv", "size": 1}, {"path": path, "size": 1}]}))
+    with pytest.raises(CliError) as caught:
+        volume.files("/data/workflows/PEcAn_1")
+    assert caught.value.code is ExitCode.INVALID
+    assert "/data/workflows/PEcAn_1" in caught.value.message
+    assert repr(path) in caught.value.message
