@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kubectl_pecan.progress import Counts, Pace, duration, rate_words
+from kubectl_pecan.progress import Counts, Pace, condition, duration, rate_words
 
 Object = Mapping[str, Any]
 BAR_CELLS = 50
@@ -48,12 +48,6 @@ def table(*headers: str, right: Iterable[str] = ()) -> Table:
     for header in headers:
         made.add_column(header.upper(), justify="right" if header in right else "left", overflow="fold")
     return made
-
-
-def condition(obj: Object, kind: str) -> Mapping[str, Any]:
-    """A condition of an object; empty when it is not there."""
-    found = (obj.get("status") or {}).get("conditions") or []
-    return next((one for one in found if one["type"] == kind), {})
 
 
 def sentence(obj: Object) -> str:
