@@ -34,6 +34,7 @@ NamespaceOption = Annotated[
 ]
 ContextOption = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
 NameArgument = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of the PecanWorkflow.")]
+ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace other files of the same names.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
 
 

@@ -65,19 +65,25 @@ def local_digest(path: Path) -> Digest | None:
         return Digest(file.tell(), sha256.hexdigest())
 
 
-def download(volume: Volume, remote: str, target: Path, advance: Advance) -> Action:
-    """Make `target` the file `remote`. What is in the folder of results is replaced when the results are others now.
+def _refusal(path: str | Path) -> CliError:
+    return CliError(
+        ExitCode.INVALID, f"{path} exists and is another file: give it another place, or --replace to replace it"
+    )
 
-    `advance` is told of bytes. Raises CliError, also when the bytes are not those of the other side.
+
+def download(volume: Volume, remote: str, target: Path, replace: bool, advance: Advance) -> Action:
+    """Make `target` the file `remote`. `advance` is told of bytes.
+
+    Raises CliError, also when another file has the name and `replace` is false, and when the bytes are not those of the
+    other side.
     """
     source = volume.digest(remote)
     if source is None:
         raise CliError(ExitCode.NOT_FOUND, f"{remote} does not exist on the data volume")
     partial = target.with_name(partial_name(target.name, source))
-    decision = decide_copy(
-        source, local_digest(target), partial.stat().st_size if partial.exists() else None, replace=True
-    )
-    assert decision is not None
+    decision = decide_copy(source, local_digest(target), partial.stat().st_size if partial.exists() else None, replace)
+    if decision is None:
+        raise _refusal(target)
     if decision.action is Action.SKIP:
         advance(source.size)
         return Action.SKIP
@@ -105,9 +111,7 @@ def upload(volume: Volume, local: Path, remote: str, replace: bool, advance: Adv
     partial = posixpath.join(folder, partial_name(name, source))
     decision = decide_copy(source, volume.digest(remote), volume.size(partial), replace)
     if decision is None:
-        raise CliError(
-            ExitCode.INVALID, f"{remote} exists and is another file: give it another place, or --replace to replace it"
-        )
+        raise _refusal(remote)
     advance(decision.offset if decision.action is not Action.SKIP else source.size)
     if decision.action is Action.SKIP:
         return Action.SKIP
@@ -120,7 +124,8 @@ def upload(volume: Volume, local: Path, remote: str, replace: bool, advance: Adv
             volume.write(partial, at, data)
             at += len(data)
             advance(len(data))
-    volume.finish(partial, remote, source.sha256)
+    if not volume.finish(partial, remote, source.sha256, replace):
+        raise _refusal(remote)
     return decision.action
 
 

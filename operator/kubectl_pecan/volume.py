@@ -91,9 +91,11 @@ class Volume:
         """Append to a file that has the size `offset`; 0 begins it anew, in folders that are made."""
         self._ask({"op": "write", "path": path, "offset": offset, "bytes": len(data)}, data)
 
-    def finish(self, partial: str, path: str, sha256: str) -> None:
-        """Give a file that has arrived whole its name."""
-        self._ask({"op": "finish", "partial": partial, "path": path, "sha256": sha256})
+    def finish(self, partial: str, path: str, sha256: str, replace: bool) -> bool:
+        """Give a file that has arrived whole its name; False: a file has got that name, and `replace` is false."""
+        request = {"op": "finish", "partial": partial, "path": path, "sha256": sha256, "replace": replace}
+        is_named: bool = self._ask(request)[0]["named"]
+        return is_named
 
     def _ask(self, request: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
         sent = json.dumps(request).encode() + b"\n" + data

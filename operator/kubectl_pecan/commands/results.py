@@ -21,6 +21,7 @@ from kubectl_pecan.app import (
     NamespaceOption,
     Output,
     OutputOption,
+    ReplaceOption,
     Session,
     command,
     print_json,
@@ -118,6 +119,7 @@ def results(
     everything: Annotated[
         bool, typer.Option("--all", help="With --to: the folders and output of all runs, too.")
     ] = False,
+    replace: ReplaceOption = False,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     output: OutputOption = Output.TEXT,
@@ -134,7 +136,7 @@ def results(
     found = (workflow.get("status") or {}).get("results")
     if not found and not (everything and (workflow.get("status") or {}).get("folder")):
         raise _no_results(workflow)
-    copies = [] if to is None else _copy(now, workflow, to, everything, lambda _path: True)
+    copies = [] if to is None else _copy(now, workflow, to, everything, replace, lambda _path: True)
     parts = [] if not found else [screens.results_table(found)]
     if to is not None:
         parts.append(screens.copies_table(copies))
@@ -147,6 +149,7 @@ def plot(
     variable: Annotated[list[str] | None, typer.Option("--variable", help="Only these; may be repeated.")] = None,
     to: Annotated[Path, typer.Option("--to", help="Folder for the figures.")] = Path(),
     pdf: Annotated[bool, typer.Option("--pdf", help="The PDF with a page a site, in place of the PNG.")] = False,
+    replace: ReplaceOption = False,
     is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Open them in the system's viewer.")] = True,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
@@ -157,7 +160,8 @@ def plot(
     workflow = now.api.get(KIND, name)
     if not (workflow.get("status") or {}).get("results"):
         raise _no_results(workflow)
-    copies = _copy(now, workflow, to, False, lambda path: is_figure(path, variable or [], ".pdf" if pdf else ".png"))
+    ending = ".pdf" if pdf else ".png"
+    copies = _copy(now, workflow, to, False, replace, lambda path: is_figure(path, variable or [], ending))
     now.show(screens.copies_table(copies), copies)
     if is_opened and not now.is_json and now.console.is_terminal:
         for each in copies:
@@ -204,7 +208,7 @@ def _no_results(workflow: Manifest) -> CliError:
 
 
 def _copy(
-    now: Session, workflow: Manifest, to: Path, of_runs: bool, wanted: Callable[[str], bool]
+    now: Session, workflow: Manifest, to: Path, of_runs: bool, replace: bool, wanted: Callable[[str], bool]
 ) -> list[dict[str, Any]]:
     folder = _folder(workflow)
     copies = []
@@ -217,6 +221,7 @@ def _copy(
         task = bars.add_task("copy", total=sum(file.size for file in files))
         for file in files:
             target = to.joinpath(*file.path.split("/"))
-            action = download(volume, posixpath.join(folder, file.path), target, lambda size: bars.advance(task, size))
+            remote = posixpath.join(folder, file.path)
+            action = download(volume, remote, target, replace, lambda size: bars.advance(task, size))
             copies.append({"file": str(target), "size": file.size, "action": action.value})
     return copies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -63,7 +64,10 @@ def submit(
         kind, revision = manifests.model_of_xml(file, text)
         now = session(namespace, context, output)
         model = model or manifests.decide_model(kind, revision, now.api.list("PecanModel"))
+        text, left_out = manifests.without_passwords(file, text)
         manifest = manifests.workflow_of_xml(file, text, model, name, base_dir)
+        if left_out:
+            sys.stderr.write(f"note: left out of what is sent: {', '.join(left_out)}\n")
     else:
         if model:
             raise CliError(ExitCode.USAGE, "--model is for a pecan.xml: a manifest names its model in spec.modelRef")

@@ -139,7 +139,7 @@ def test_files_go_through_exec(kube: KubeApi, api: Api, tmp_path: Path) -> None:
     with kube.run("data-x", ("python3", "-c", "print(1 + 1)")) as channel:
         volume = Volume(channel)
         assert upload(volume, local, "/data/met/file", False, lambda _: None) is Action.COPY
-        assert download(volume, "/data/met/file", tmp_path / "back", lambda _: None) is Action.COPY
+        assert download(volume, "/data/met/file", tmp_path / "back", False, lambda _: None) is Action.COPY
     assert (tmp_path / "back").read_bytes() == local.read_bytes()
     assert commands == [["python3", "-c", "print(1 + 1)"]]
     # Other calls of the same client are no WebSockets for it.

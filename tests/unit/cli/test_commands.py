@@ -218,6 +218,25 @@ def test_submit_a_pecan_xml(run: Run, api: FakeApi, tmp_path: Path) -> None:
     assert "spec.pecanXml.baseDir: must be an absolute path under /data" in said.err
 
 
+def test_no_password_is_sent(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    api.objects.append(model("dalec", "Idle", "no work"))
+    secret = (
+        "<pecan><!-- <password>s3cret</password> --><model><type>DALEC</type></model>"
+        "<database><bety><user>bety</user><password>s3cret</password></bety></database>"
+        "<host><name>localhost</name><rabbitmq><uri>amqp://guest:s3cret@rabbitmq/%2F</uri></rabbitmq></host></pecan>"
+    )
+    (tmp_path / "pecan.xml").write_text(secret)
+    done = CliRunner().invoke(app, ["submit", "pecan.xml", "-o", "json"])
+    assert done.exit_code == 0
+    assert "s3cret" not in done.output
+    assert done.stderr == "note: left out of what is sent: database/bety/password, host/rabbitmq/uri\n"
+    inline = api.created[0]["spec"]["pecanXml"]["inline"]
+    assert "s3cret" not in inline
+    assert "<user>bety</user>" in inline
+    assert json.loads(done.stdout)["spec"]["pecanXml"]["inline"] == inline
+    assert (tmp_path / "pecan.xml").read_text() == secret
+
+
 @pytest.mark.parametrize(
     ("content", "options", "code", "says"),
     [
@@ -489,7 +508,10 @@ def test_results_are_copied(run: Run, api: FakeApi, folder: Path, tmp_path: Path
     )
     assert {each["action"] for each in first} == {"copied"}
     (tmp_path / "here" / "pecan.xml").write_text("edited")
-    again = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
+    said = run("results", "loobos", "--to", "here")
+    assert (said.code, "here/pecan.xml exists and is another file" in said.err) == (ExitCode.INVALID, True)
+    assert (tmp_path / "here" / "pecan.xml").read_text() == "edited"
+    again = run("results", "loobos", "--to", "here", "--replace", "-o", "json").json()["files"]
     assert [each["file"] for each in again if each["action"] != "there already"] == ["here/pecan.xml"]
     assert "replaced" not in run("results", "loobos", "--to", "here").out
     deep = run("results", "loobos", "--to", "all", "--all", "-o", "json").json()["files"]
@@ -536,6 +558,10 @@ def test_plot(run: Run, api: FakeApi, folder: Path, tmp_path: Path, monkeypatch:
     (only,) = run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf", "-o", "json").json()
     assert only["file"].endswith("GPP.1998.1998.pdf")
     assert run("plot", "loobos", "--variable", "LAI").code == ExitCode.NOT_FOUND
+    (tmp_path / only["file"]).write_text("mine")
+    assert run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf").code == ExitCode.INVALID
+    assert run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf", "--replace").code == 0
+    assert (tmp_path / only["file"]).read_text() == "pages of GPP"
     assert not opened
 
 

@@ -67,9 +67,9 @@ def test_a_download_is_whole_however_often_it_breaks(tmp_path: Path, content: by
     (root / "file").write_bytes(content)
     for left in breaks:
         with suppress(CliError):
-            download(Volume(FakeChannel(root, left)), "/data/file", target, lambda _: None)
+            download(Volume(FakeChannel(root, left)), "/data/file", target, True, lambda _: None)
     told: list[int] = []
-    download(Volume(FakeChannel(root)), "/data/file", target, told.append)
+    download(Volume(FakeChannel(root)), "/data/file", target, True, told.append)
     assert target.read_bytes() == content
     assert sum(told) == len(content)
     assert [path.name for path in target.parent.iterdir()] == ["file"]
@@ -96,10 +96,10 @@ def test_a_broken_copy_is_gone_on_with_and_not_begun_anew(tmp_path: Path) -> Non
     root.mkdir()
     (root / "file").write_bytes(bytes(range(256)) * 4096)
     with pytest.raises(CliError):
-        download(Volume(FakeChannel(root, 600_000)), "/data/file", target, lambda _: None)
+        download(Volume(FakeChannel(root, 600_000)), "/data/file", target, False, lambda _: None)
     assert not target.exists()
-    assert download(Volume(FakeChannel(root)), "/data/file", target, lambda _: None) is Action.RESUME
-    assert download(Volume(FakeChannel(root)), "/data/file", target, lambda _: None) is Action.SKIP
+    assert download(Volume(FakeChannel(root)), "/data/file", target, False, lambda _: None) is Action.RESUME
+    assert download(Volume(FakeChannel(root)), "/data/file", target, False, lambda _: None) is Action.SKIP
 
 
 def test_what_is_left_of_another_version_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -132,6 +132,41 @@ def test_another_file_is_not_replaced_unasked(tmp_path: Path) -> None:
     with pytest.raises(CliError, match="--replace"):
         upload(volume, local, "/data/file", False, lambda _: None)
     assert (root / "file").read_bytes() == b"theirs"
+    assert upload(volume, local, "/data/file", True, lambda _: None) is Action.REPLACE
+    assert (root / "file").read_bytes() == b"mine"
+
+
+def test_a_file_of_the_users_is_not_replaced_unasked(tmp_path: Path) -> None:
+    root, target = tmp_path / "data", tmp_path / "pecan.xml"
+    root.mkdir()
+    (root / "file").write_bytes(b"theirs")
+    target.write_bytes(b"mine")
+    volume = Volume(FakeChannel(root))
+    with pytest.raises(CliError, match="--replace") as caught:
+        download(volume, "/data/file", target, False, lambda _: None)
+    assert caught.value.code is ExitCode.INVALID
+    assert target.read_bytes() == b"mine"
+    assert download(volume, "/data/file", target, True, lambda _: None) is Action.REPLACE
+    assert target.read_bytes() == b"theirs"
+
+
+def test_a_name_that_was_given_meanwhile_is_not_taken(tmp_path: Path) -> None:
+    root, local = tmp_path / "data", tmp_path / "file"
+    root.mkdir()
+    local.write_bytes(b"mine")
+
+    class Late(Volume):
+        """Another upload ends when this one has sent all it has."""
+
+        def finish(self, partial: str, path: str, sha256: str, replace: bool) -> bool:
+            (root / "file").write_bytes(b"theirs")
+            return super().finish(partial, path, sha256, replace)
+
+    volume = Late(FakeChannel(root))
+    with pytest.raises(CliError, match="/data/file exists and is another file") as caught:
+        upload(volume, local, "/data/file", False, lambda _: None)
+    assert caught.value.code is ExitCode.INVALID
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == {"file": b"theirs"}
     assert upload(volume, local, "/data/file", True, lambda _: None) is Action.REPLACE
     assert (root / "file").read_bytes() == b"mine"
 
@@ -217,7 +252,7 @@ def test_the_program_as_a_process(tmp_path: Path) -> None:
     with process(tmp_path) as channel:
         volume = Volume(channel)
         assert upload(volume, local, str(remote), False, lambda _: None) is Action.COPY
-        assert download(volume, str(remote), tmp_path / "back", lambda _: None) is Action.COPY
+        assert download(volume, str(remote), tmp_path / "back", False, lambda _: None) is Action.COPY
         assert [each["name"] for each in volume.entries(str(remote.parent))] == ["remote"]
         assert [file.path for file in volume.files(str(tmp_path / "data"))] == ["deep/remote"]
         with pytest.raises(CliError, match="does not exist"):
