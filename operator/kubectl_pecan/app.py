@@ -63,7 +63,7 @@ def _guarded(function: Command) -> Command:
             raise typer.Exit(int(ExitCode.OK)) from None
         except OSError as error:
             raise _end(
-                ExitCode.INVALID, f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
+                ExitCode.UNAVAILABLE, f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
             ) from None
         except typer.Exit:
             raise

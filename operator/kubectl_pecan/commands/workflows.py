@@ -211,6 +211,10 @@ def decide_retry(workflow: Manifest, max_attempts: int | None) -> dict[str, Any]
     phase = (workflow.get("status") or {}).get("phase")
     if spec.get("cancel") or phase == "Cancelled":
         raise CliError(ExitCode.INVALID, f"{KIND} {name} is cancelled, and stays so: submit it anew under another name")
+    if phase == "Succeeded" and has_ended(workflow) and not Counts.of(workflow).failed:
+        raise CliError(
+            ExitCode.INVALID, f"{KIND} {name} has succeeded, and no run of it has failed: nothing to run again"
+        )
     wanted: dict[str, Any] = {"retryGeneration": int(spec.get("retryGeneration") or 0) + 1}
     if max_attempts is not None:
         wanted["retry"] = {"maxAttempts": max_attempts}

@@ -74,9 +74,9 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def running(done: int = 40, **runs: int) -> dict[str, Any]:
-    counts = {"succeeded": done, "running": 4, "planned": 100 - 4 - done, **runs}
-    return workflow("loobos", "Running", f"{done} succeeded of 100", counts, startedAt="2026-05-01T08:00:00Z")
+def running(done: int = 40, **more: Any) -> dict[str, Any]:
+    counts = {"succeeded": done, "running": 4, "planned": 100 - 4 - done}
+    return workflow("loobos", "Running", f"{done} succeeded of 100", counts, startedAt="2026-05-01T08:00:00Z", **more)
 
 
 def ended(phase: str = "Succeeded", **more: Any) -> dict[str, Any]:
@@ -378,6 +378,17 @@ def test_what_has_ended_cannot_be_stopped(run: Run, api: FakeApi, command: str) 
     assert "has ended (Succeeded)" in said.err
 
 
+def test_a_workflow_without_failed_runs_is_not_retried(run: Run, api: FakeApi) -> None:
+    found = ended("Succeeded")
+    api.objects.append(found)
+    said = run("retry", "loobos")
+    assert said.code == ExitCode.INVALID
+    assert "no run of it has failed" in said.err
+    assert "retryGeneration" not in found["spec"]
+    found["status"]["runs"] = {"total": 12, "succeeded": 11, "failed": 1}
+    assert run("retry", "loobos").code == 0
+
+
 def test_a_cancelled_workflow_is_not_retried(run: Run, api: FakeApi) -> None:
     api.objects.append(ended("Cancelled", spec={"cancel": True}))
     assert run("retry", "loobos").code == ExitCode.INVALID
@@ -429,17 +440,42 @@ def test_logs(run: Run, api: FakeApi, folder: Path) -> None:
 def test_logs_that_are_followed(
     run: Run, api: FakeApi, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.objects.append(ended())
+    api.objects.append(running(folder=FOLDER))
     log, result = (folder / "run/99000000007" / name for name in ("job.log", ".pecan-result.json"))
     result.unlink()
 
     def sleep(_seconds: float) -> None:
         with log.open("a") as file:
             file.write("another\n")
-        result.touch()
+        result.write_text('{"state": "succeeded"}')
 
     monkeypatch.setattr(clock, "sleep", sleep)
-    assert run("logs", "99000000007", "--follow").out == "one line\nanother\nanother\n"
+    assert run("logs", "99000000007", "--follow").out == "one line\nanother\n"
+
+
+def test_logs_are_followed_into_the_next_attempt(
+    run: Run, api: FakeApi, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.objects.append(running(folder=FOLDER))
+    log, result = (folder / "run/99000000007" / name for name in ("job.log", ".pecan-result.json"))
+    result.write_text('{"state": "failed"}')
+    steps = [
+        lambda: (result.unlink(), log.write_text("again\n")),
+        lambda: result.write_text('{"state": "succeeded"}'),
+        lambda: None,
+    ]
+    monkeypatch.setattr(clock, "sleep", lambda _: steps.pop(0)())
+    assert run("logs", "99000000007", "--follow").out == "one line\nagain\n"
+
+
+@pytest.mark.parametrize("left", [None, "{}", "no JSON", "[]", '{"state": "failed"}'])
+def test_following_ends_with_the_workflow(run: Run, api: FakeApi, folder: Path, clock: Clock, left: str | None) -> None:
+    result = folder / "run/99000000007/.pecan-result.json"
+    result.unlink() if left is None else result.write_text(left)
+    api.objects.append(running(folder=FOLDER))
+    api.looks["loobos"] = [running(folder=FOLDER), running(folder=FOLDER), ended("Failed")]
+    assert run("logs", "99000000007", "--follow", "-w", "loobos").out == "one line\n"
+    assert not api.looks["loobos"]
 
 
 @pytest.mark.parametrize(
@@ -537,6 +573,23 @@ def test_results_that_are_not_there_yet(run: Run, api: FakeApi, command: str) ->
     said = run(command, "loobos")
     assert said.code == ExitCode.NOT_READY
     assert "has no results (Running): 40 succeeded of 100" in said.err
+
+
+@pytest.mark.parametrize("command", ["results", "plot"])
+@pytest.mark.parametrize("phase", ["Failed", "Cancelled"])
+def test_results_that_never_come(run: Run, api: FakeApi, command: str, phase: str) -> None:
+    api.objects.append(ended(phase))
+    said = run(command, "loobos")
+    assert said.code == ExitCode.NOT_SUCCEEDED
+    assert f"has no results ({phase}): 12 of 12" in said.err
+
+
+def test_a_folder_here_that_cannot_be_written(run: Run, api: FakeApi, folder: Path, tmp_path: Path) -> None:
+    api.objects.append(ended(results=RESULTS))
+    (tmp_path / "here").write_text("a file, and no folder")
+    said = run("results", "loobos", "--to", "here")
+    assert said.code == ExitCode.UNAVAILABLE
+    assert "here" in said.err
 
 
 def test_runs_can_be_copied_without_results(run: Run, api: FakeApi, folder: Path) -> None:
