@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -129,6 +129,22 @@ def upload(volume: Volume, local: Path, remote: str, replace: bool, advance: Adv
     return decision.action
 
 
+def _files_below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Files in a folder and those in it, through links; hidden ones are left out. `above`: the real folders on the way."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            real = path.resolve()
+            if real in above:
+                raise CliError(ExitCode.INVALID, f"the link {path} leads back to a folder that it is in: remove it")
+            yield from _files_below(path, (*above, real))
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise CliError(ExitCode.NOT_FOUND, f"the link {path} leads nowhere: remove it, or what it names is missing")
+
+
 def upload_plan(files: list[Path], folder: str) -> list[tuple[Path, str]]:
     """Each local file and its place; a folder brings all files in it, with their places in it. Hidden ones stay here.
 
@@ -143,11 +159,8 @@ def upload_plan(files: list[Path], folder: str) -> list[tuple[Path, str]]:
     for given in files:
         if given.is_dir():
             # `.` and `..` are no names of folders: what is in them is meant.
-            is_named = given.name not in ("", "..")
-            top = given.resolve()
-            below = [path for path in sorted(top.rglob("*")) if path.is_file()]
-            found = [(path, path.relative_to(top.parent if is_named else top)) for path in below]
-            found = [(path, to) for path, to in found if not any(part.startswith(".") for part in to.parts)]
+            top = Path(given.name) if given.name not in ("", "..") else Path()
+            found = [(path, top / path.relative_to(given)) for path in _files_below(given, (given.resolve(),))]
         elif given.is_file():
             found = [(given, Path(given.name))]
         else:

@@ -186,6 +186,24 @@ def test_upload_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/data/my/c.nc" in [to for _, to in upload_plan([Path("..")], "/data/my")]
 
 
+def test_upload_plan_goes_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store" / "v2" / "years").mkdir(parents=True)
+    (tmp_path / "store" / "v2" / "years" / "a.nc").touch()
+    (tmp_path / "latest").symlink_to("store/v2")
+    (tmp_path / "met").mkdir()
+    (tmp_path / "met" / "years").symlink_to(tmp_path / "store" / "v2" / "years")
+    monkeypatch.chdir(tmp_path)
+    assert [to for _, to in upload_plan([Path("latest")], "/data/my")] == ["/data/my/latest/years/a.nc"]
+    assert [to for _, to in upload_plan([Path("met")], "/data/my")] == ["/data/my/met/years/a.nc"]
+    (tmp_path / "met" / "gone.nc").symlink_to("nowhere")
+    with pytest.raises(CliError, match=r"met/gone\.nc leads nowhere"):
+        upload_plan([Path("met")], "/data/my")
+    (tmp_path / "met" / "gone.nc").unlink()
+    (tmp_path / "met" / "again").symlink_to(tmp_path / "met")
+    with pytest.raises(CliError, match=r"met/again leads back"):
+        upload_plan([Path("met")], "/data/my")
+
+
 @pytest.mark.parametrize(
     ("files", "folder", "code"),
     [
