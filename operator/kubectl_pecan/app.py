@@ -119,8 +119,8 @@ def console() -> Console:
 
 
 def print_json(value: Any) -> None:
-    """A line of JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """A line of JSON on standard output, in ASCII: names of files need not be UTF-8."""
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 

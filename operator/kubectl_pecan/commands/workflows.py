@@ -104,7 +104,7 @@ def watch(
 
 def _watch(now: Session, name: str) -> None:
     pace = Pace()
-    if now.console.is_terminal and not now.is_json:
+    if now.console.is_terminal and not now.console.is_dumb_terminal and not now.is_json:
         workflow = _watch_terminal(now, name, pace)
     else:
         workflow = _watch_lines(now, name, pace)

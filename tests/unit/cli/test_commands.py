@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -339,6 +340,19 @@ def test_watch_on_a_terminal(api: FakeApi, clock: Clock, monkeypatch: pytest.Mon
     assert "4 of at most 8, 3 busy" in text
 
 
+def test_watch_on_a_terminal_that_can_only_write_lines(
+    api: FakeApi, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.setenv("TERM", "dumb")
+    made = Console(force_terminal=True, width=90, color_system=None, record=True)
+    monkeypatch.setattr(shared, "console", lambda: made)
+    api.looks["loobos"] = [running(40), running(60), ended()]
+    assert CliRunner().invoke(app, ["watch", "loobos"]).exit_code == 0
+    assert [line.split()[0] for line in made.export_text().splitlines()] == ["Running", "Running", "Succeeded"]
+
+
 # cancel, retry, suspend, resume
 
 
@@ -652,6 +666,14 @@ def test_ls(run: Run, api: FakeApi, folder: Path) -> None:
     assert run("ls", "nowhere").code == ExitCode.NOT_FOUND
     assert run("ls", "/etc").code == ExitCode.INVALID
     assert not api.pods_left()
+
+
+def test_names_that_are_not_utf_8(run: Run, api: FakeApi, data: Path) -> None:
+    (data / "met").mkdir()
+    Path(os.fsdecode(bytes(data / "met") + b"/caf\xe9.nc")).touch()
+    assert run("ls", "met").out.splitlines()[1].endswith(" caf\ufffd.nc")
+    (entry,) = run("ls", "met", "-o", "json").json()
+    assert entry["name"] == os.fsdecode(b"caf\xe9.nc")
 
 
 def test_without_a_platform_nothing_can_be_listed(run: Run, api: FakeApi) -> None:
