@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -63,7 +64,10 @@ def submit(
         kind, revision = manifests.model_of_xml(file, text)
         now = session(namespace, context, output)
         model = model or manifests.decide_model(kind, revision, now.api.list("PecanModel"))
+        text, left_out = manifests.without_passwords(file, text)
         manifest = manifests.workflow_of_xml(file, text, model, name, base_dir)
+        if left_out:
+            sys.stderr.write(f"note: left out of what is sent: {', '.join(left_out)}\n")
     else:
         if model:
             raise CliError(ExitCode.USAGE, "--model is for a pecan.xml: a manifest names its model in spec.modelRef")
@@ -100,7 +104,7 @@ def watch(
 
 def _watch(now: Session, name: str) -> None:
     pace = Pace()
-    if now.console.is_terminal and not now.is_json:
+    if now.console.is_terminal and not now.console.is_dumb_terminal and not now.is_json:
         workflow = _watch_terminal(now, name, pace)
     else:
         workflow = _watch_lines(now, name, pace)
@@ -207,6 +211,10 @@ def decide_retry(workflow: Manifest, max_attempts: int | None) -> dict[str, Any]
     phase = (workflow.get("status") or {}).get("phase")
     if spec.get("cancel") or phase == "Cancelled":
         raise CliError(ExitCode.INVALID, f"{KIND} {name} is cancelled, and stays so: submit it anew under another name")
+    if phase == "Succeeded" and has_ended(workflow) and not Counts.of(workflow).failed:
+        raise CliError(
+            ExitCode.INVALID, f"{KIND} {name} has succeeded, and no run of it has failed: nothing to run again"
+        )
     wanted: dict[str, Any] = {"retryGeneration": int(spec.get("retryGeneration") or 0) + 1}
     if max_attempts is not None:
         wanted["retry"] = {"maxAttempts": max_attempts}
