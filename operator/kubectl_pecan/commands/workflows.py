@@ -39,7 +39,12 @@ app = typer.Typer()
 
 @command(app, "submit loobos.yaml --watch", "submit pecan.xml --model sipnet --name demo-2")
 def submit(
-    file: Annotated[Path, typer.Argument(help="A manifest of a PecanWorkflow, or a pecan.xml.")],
+    file: Annotated[
+        Path | None, typer.Argument(show_default=False, help="A manifest of a PecanWorkflow, or a pecan.xml.")
+    ] = None,
+    filename: Annotated[
+        Path | None, typer.Option("--filename", "-f", help="Another way to give FILE, as kubectl has it.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the workflow, in place of the file's.")] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="PecanModel for a pecan.xml (default: the one of its type).")
@@ -59,6 +64,7 @@ def submit(
 
     It is checked here before it is sent.
     """
+    file = _one_file(file, filename)
     text = manifests.read_text(file)
     if manifests.is_xml(file, text):
         kind, revision = manifests.model_of_xml(file, text)
@@ -85,6 +91,13 @@ def submit(
         now.show(Text(f"PecanWorkflow {name} {done} in namespace {now.api.namespace}"), made)
     if follow and not dry_run:
         _watch(now, name)
+
+
+def _one_file(file: Path | None, filename: Path | None) -> Path:
+    given = file or filename
+    if given is None or (file and filename):
+        raise CliError(ExitCode.USAGE, "give one FILE, as `submit FILE` or `submit -f FILE`")
+    return given
 
 
 @command(app, "watch loobos-ensemble")

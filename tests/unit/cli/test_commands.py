@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,22 @@ def test_submit_a_manifest(run: Run, api: FakeApi) -> None:
     assert said.code == ExitCode.INVALID
     assert "exists already" in said.err
     assert run("submit", "loobos.yaml", "--name", "again", "-o", "json").json()["metadata"]["name"] == "again"
+
+
+def test_submit_takes_the_file_as_kubectl_does(run: Run, api: FakeApi) -> None:
+    assert run("submit", "-f", "loobos.yaml").code == 0
+    assert run("submit", "--filename", "loobos.yaml", "--name", "again").code == 0
+    assert [each["metadata"]["name"] for each in api.created] == ["loobos", "again"]
+    for wrong in ((), ("loobos.yaml", "-f", "loobos.yaml")):
+        done = CliRunner().invoke(app, ["submit", *wrong])
+        assert done.exit_code == ExitCode.USAGE
+        assert "give one FILE" in done.stderr
+
+
+def test_version(run: Run) -> None:
+    said = run("--version")
+    assert said.code == 0
+    assert said.out == f"kubectl pecan {metadata.version('pecan-operator')}\n"
 
 
 def test_submit_dry_run_makes_nothing(run: Run, api: FakeApi) -> None:
