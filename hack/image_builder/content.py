@@ -15,8 +15,8 @@ DEBIAN_IMAGE = f"docker.io/library/debian:{DEBIAN_SUITE}-slim"
 HASH_LENGTH = 12
 # What development tools leave between the sources; no image needs it.
 TOOL_CACHE = re.compile(r"__pycache__|\..*_cache")
-# Model images that no test or demonstration needs by itself: they are built when they are named.
-ON_REQUEST = frozenset({"model-wofost"})
+# An empty file of a model's folder: no test or demonstration needs the image by itself, it is built when it is named.
+ON_REQUEST = "on-request"
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,7 @@ class Image:
     target: str = ""
     base: str = ""
     after: str = ""
-
-    @property
-    def on_request(self) -> bool:
-        """Whether a build of everything leaves it out."""
-        return self.name in ON_REQUEST
+    on_request: bool = False
 
 
 def wanted_images(images: Mapping[str, Image], names: Sequence[str]) -> set[str]:
@@ -58,7 +54,10 @@ def project_images(root: Path) -> dict[str, Image]:
         Image("model-base", "model-images/base"),
     ]
     models = sorted(file.parent.name for file in root.glob("model-images/*/Dockerfile") if file.parent.name != "base")
-    images += [Image(f"model-{model}", f"model-images/{model}", base="model-base") for model in models]
+    for model in models:
+        context = f"model-images/{model}"
+        is_on_request = (root / context / ON_REQUEST).exists()
+        images.append(Image(f"model-{model}", context, base="model-base", on_request=is_on_request))
     images.append(Image("model-journal", "tests/e2e/model-image", base="model-base"))
     images.append(Image("model-bench", "tests/bench/model-image", base="model-base"))
     return {image.name: image for image in images}

@@ -138,6 +138,9 @@ class KubeApi:
                 _preload_content=False,
             )
         except ApiException as error:
+            # The library makes one of whatever ends the opening.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
             if " 403 " in f" {error.reason} ":
                 raise CliError(
                     ExitCode.FORBIDDEN, f"you may not run a program in pod {pod}: create on pods/exec is needed"
@@ -145,6 +148,8 @@ class KubeApi:
             raise CliError(
                 ExitCode.UNAVAILABLE, f"the connection to pod {pod} could not be opened: {error.reason}"
             ) from None
+        # It keeps a copy of all that comes, for read_all(), and stream() passes on no wish to the contrary.
+        session._all = _Nowhere()
         return _PodChannel(session, pod)
 
     def _call(self, verb: str, kind: str, shown: str = "", **arguments: Any) -> Manifest:
@@ -193,6 +198,13 @@ def refusal(status: int | None, body: bytes | str | None, verb: str, what: str, 
     if status is not None and 400 <= status < 500 and status != 429:
         return CliError(ExitCode.INVALID, f"the API server refused to {verb} {what}: {said}")
     return CliError(ExitCode.UNAVAILABLE, f"the API server could not {verb} {what}: {said}")
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, _data: bytes) -> None:
+        return
 
 
 class _PodChannel:

@@ -34,6 +34,7 @@ NamespaceOption = Annotated[
 ]
 ContextOption = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
 NameArgument = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of the PecanWorkflow.")]
+ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace other files of the same names.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
 
 
@@ -62,7 +63,7 @@ def _guarded(function: Command) -> Command:
             raise typer.Exit(int(ExitCode.OK)) from None
         except OSError as error:
             raise _end(
-                ExitCode.INVALID, f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
+                ExitCode.UNAVAILABLE, f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
             ) from None
         except typer.Exit:
             raise
@@ -118,8 +119,8 @@ def console() -> Console:
 
 
 def print_json(value: Any) -> None:
-    """A line of JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """A line of JSON on standard output, in ASCII: names of files need not be UTF-8."""
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -65,19 +65,25 @@ def local_digest(path: Path) -> Digest | None:
         return Digest(file.tell(), sha256.hexdigest())
 
 
-def download(volume: Volume, remote: str, target: Path, advance: Advance) -> Action:
-    """Make `target` the file `remote`. What is in the folder of results is replaced when the results are others now.
+def _refusal(path: str | Path) -> CliError:
+    return CliError(
+        ExitCode.INVALID, f"{path} exists and is another file: give it another place, or --replace to replace it"
+    )
 
-    `advance` is told of bytes. Raises CliError, also when the bytes are not those of the other side.
+
+def download(volume: Volume, remote: str, target: Path, replace: bool, advance: Advance) -> Action:
+    """Make `target` the file `remote`. `advance` is told of bytes.
+
+    Raises CliError, also when another file has the name and `replace` is false, and when the bytes are not those of the
+    other side.
     """
     source = volume.digest(remote)
     if source is None:
         raise CliError(ExitCode.NOT_FOUND, f"{remote} does not exist on the data volume")
     partial = target.with_name(partial_name(target.name, source))
-    decision = decide_copy(
-        source, local_digest(target), partial.stat().st_size if partial.exists() else None, replace=True
-    )
-    assert decision is not None
+    decision = decide_copy(source, local_digest(target), partial.stat().st_size if partial.exists() else None, replace)
+    if decision is None:
+        raise _refusal(target)
     if decision.action is Action.SKIP:
         advance(source.size)
         return Action.SKIP
@@ -105,9 +111,7 @@ def upload(volume: Volume, local: Path, remote: str, replace: bool, advance: Adv
     partial = posixpath.join(folder, partial_name(name, source))
     decision = decide_copy(source, volume.digest(remote), volume.size(partial), replace)
     if decision is None:
-        raise CliError(
-            ExitCode.INVALID, f"{remote} exists and is another file: give it another place, or --replace to replace it"
-        )
+        raise _refusal(remote)
     advance(decision.offset if decision.action is not Action.SKIP else source.size)
     if decision.action is Action.SKIP:
         return Action.SKIP
@@ -120,8 +124,25 @@ def upload(volume: Volume, local: Path, remote: str, replace: bool, advance: Adv
             volume.write(partial, at, data)
             at += len(data)
             advance(len(data))
-    volume.finish(partial, remote, source.sha256)
+    if not volume.finish(partial, remote, source.sha256, replace):
+        raise _refusal(remote)
     return decision.action
+
+
+def _files_below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Files in a folder and those in it, through links; hidden ones are left out. `above`: the real folders on the way."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            real = path.resolve()
+            if real in above:
+                raise CliError(ExitCode.INVALID, f"the link {path} leads back to a folder that it is in: remove it")
+            yield from _files_below(path, (*above, real))
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise CliError(ExitCode.NOT_FOUND, f"the link {path} leads nowhere: remove it, or what it names is missing")
 
 
 def upload_plan(files: list[Path], folder: str) -> list[tuple[Path, str]]:
@@ -138,11 +159,8 @@ def upload_plan(files: list[Path], folder: str) -> list[tuple[Path, str]]:
     for given in files:
         if given.is_dir():
             # `.` and `..` are no names of folders: what is in them is meant.
-            is_named = given.name not in ("", "..")
-            top = given.resolve()
-            below = [path for path in sorted(top.rglob("*")) if path.is_file()]
-            found = [(path, path.relative_to(top.parent if is_named else top)) for path in below]
-            found = [(path, to) for path, to in found if not any(part.startswith(".") for part in to.parts)]
+            top = Path(given.name) if given.name not in ("", "..") else Path()
+            found = [(path, top / path.relative_to(given)) for path in _files_below(given, (given.resolve(),))]
         elif given.is_file():
             found = [(given, Path(given.name))]
         else:

@@ -17,8 +17,9 @@ DEADLINE_SECONDS = 24 * 3600
 TTL_SECONDS = 60
 START_SECONDS = 180.0
 PROGRAM = Path(__file__).with_name("pod_program.py")
-# The program is in the environment, for an argument of `exec` travels in a URL.
-SESSION = ("python3", "-c", "import os; exec(os.environ['PECAN_PROGRAM'])")
+# The program is in the environment, for an argument of `exec` travels in a URL. Isolated (-I): the pod works in /data,
+# and a file there must not be taken for a module.
+SESSION = ("python3", "-I", "-c", "import os; exec(os.environ['PECAN_PROGRAM'])")
 _JOB_NAME = "batch.kubernetes.io/job-name"
 _COMPONENT = {"app.kubernetes.io/component": "data"}
 _POD_FIELDS = ("automountServiceAccountToken", "enableServiceLinks", "securityContext", "imagePullSecrets", "volumes")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml
 
@@ -106,22 +107,47 @@ def object_name(path: Path) -> str:
     return name
 
 
+def without_passwords(path: Path, text: str) -> tuple[str, list[str]]:
+    """A pecan.xml without passwords, which everybody could read in the resource, and the nodes that had one.
+
+    One that has none is left as it is; of one that has, the comments go too. Raises CliError for what is no pecan.xml.
+    """
+    root = _root_of_xml(path, text)
+    found = list(_blank_passwords(root, ()))
+    return (ElementTree.tostring(root, encoding="unicode"), found) if found else (text, [])
+
+
+def _blank_passwords(element: ElementTree.Element, above: tuple[str, ...]) -> Iterator[str]:
+    for child in element:
+        here = (*above, child.tag)
+        is_secret = child.tag == "password" or here[-2:] == ("rabbitmq", "uri")
+        if is_secret and (child.text or "").strip():
+            child.text = None
+            yield "/".join(here)
+        yield from _blank_passwords(child, here)
+
+
 def model_of_xml(path: Path, text: str) -> tuple[str, str | None]:
     """Type and, if given, revision of the model in a pecan.xml. Raises CliError for what is no pecan.xml."""
+    root = _root_of_xml(path, text)
+    kind = (root.findtext("model/type") or "").strip()
+    revision = (root.findtext("model/revision") or "").strip()
+    return kind, revision or None
+
+
+def _root_of_xml(path: Path, text: str) -> ElementTree.Element:
     import defusedxml.ElementTree
     from defusedxml.common import DefusedXmlException
 
     try:
-        root = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
+        root: ElementTree.Element = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
     except DefusedXmlException:
         raise CliError(ExitCode.INVALID, f"{path} has a DTD or entities, which are not taken: remove them") from None
     except (defusedxml.ElementTree.ParseError, ValueError) as error:
         raise CliError(ExitCode.INVALID, f"{path} is not XML: {error}") from None
     if root.tag not in _ROOTS:
         raise CliError(ExitCode.INVALID, f"{path} begins with <{root.tag}>, not with <pecan> or <pecan.multi>")
-    kind = (root.findtext("model/type") or "").strip()
-    revision = (root.findtext("model/revision") or "").strip()
-    return kind, revision or None
+    return root
 
 
 def decide_model(kind: str, revision: str | None, models: Sequence[Mapping[str, Any]]) -> str:

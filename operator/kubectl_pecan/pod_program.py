@@ -97,13 +97,21 @@ def write(request: Fields, source: BinaryIO) -> Answer:
 
 
 def finish(request: Fields, _source: BinaryIO | None) -> Answer:
-    """Give a whole file its name, if its bytes are those that were sent."""
+    """Give a whole file its name, if its bytes are those that were sent; a name in use only with `replace`."""
     found, _ = digest({"path": request["partial"]}, None)
     if found["sha256"] != request["sha256"]:
         os.unlink(request["partial"])
         raise OSError(0, "did not arrive as it was sent", request["path"])
+    if not request["replace"]:
+        try:
+            # Of several uploads at a time one makes it; hard links, which could too, are not on every file system.
+            with open(request["path"], "x"):
+                pass
+        except FileExistsError:
+            os.unlink(request["partial"])
+            return {"named": False}, b""
     os.replace(request["partial"], request["path"])
-    return {}, b""
+    return {"named": True}, b""
 
 
 REQUESTS: dict[str, Any] = {

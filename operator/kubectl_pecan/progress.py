@@ -114,11 +114,23 @@ def rate_words(rate: float | None) -> str:
     return f"{rate * 86400:.3g} runs/d"
 
 
+def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """A condition of an object; empty when it is not there."""
+    found = (obj.get("status") or {}).get("conditions") or []
+    return next((one for one in found if one["type"] == kind), {})
+
+
 def has_ended(workflow: Mapping[str, Any]) -> bool:
-    """Whether the status is that of the end, and of the present spec: a retry may have been asked for since."""
+    """Whether the status is that of the end, as the operator sees it, and of the present spec: while a retry is still to
+    begin, phase and finishedAt are those of before."""
     status = workflow.get("status") or {}
     return (
         status.get("finishedAt") is not None
         and status.get("phase") in ENDED
+        and status["phase"] == condition(workflow, "Ready").get("reason")
         and status.get("observedGeneration") == workflow["metadata"].get("generation")
+        and (
+            not workflow["spec"].get("retryGeneration")
+            or condition(workflow, "Retried").get("reason") not in (None, "Waiting")
+        )
     )

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kubectl_pecan.progress import Counts, Pace, duration, rate_words
+from kubectl_pecan.progress import Counts, Pace, condition, duration, rate_words
 
 Object = Mapping[str, Any]
 BAR_CELLS = 50
@@ -48,12 +48,6 @@ def table(*headers: str, right: Iterable[str] = ()) -> Table:
     for header in headers:
         made.add_column(header.upper(), justify="right" if header in right else "left", overflow="fold")
     return made
-
-
-def condition(obj: Object, kind: str) -> Mapping[str, Any]:
-    """A condition of an object; empty when it is not there."""
-    found = (obj.get("status") or {}).get("conditions") or []
-    return next((one for one in found if one["type"] == kind), {})
 
 
 def sentence(obj: Object) -> str:
@@ -200,12 +194,17 @@ def size_words(size: int) -> str:
     raise AssertionError
 
 
+def shown(name: str) -> str:
+    """The name of a file as it can be printed: what is not UTF-8 in it becomes U+FFFD."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def files_table(entries: Sequence[Object]) -> Table:
     made = table("size", "modified", "name", right=("size",))
     for each in entries:
         when = datetime.fromtimestamp(each["modified"], UTC)
         folder = each["type"] == "folder"
-        name = Text(each["name"] + ("/" if folder else ""), style="bold" if folder else "")
+        name = Text(shown(each["name"]) + ("/" if folder else ""), style="bold" if folder else "")
         made.add_row("-" if folder else size_words(each["size"]), f"{when:%Y-%m-%d %H:%M}", name)
     return made
 
@@ -213,5 +212,5 @@ def files_table(entries: Sequence[Object]) -> Table:
 def copies_table(copies: Sequence[Object]) -> Table:
     made = table("size", "what", "file", right=("size",))
     for each in copies:
-        made.add_row(size_words(each["size"]), Text(each["action"]), Text(each["file"]))
+        made.add_row(size_words(each["size"]), Text(each["action"]), Text(shown(each["file"])))
     return made

@@ -58,9 +58,20 @@ class Volume:
         return entries
 
     def files(self, folder: str, without: Sequence[str] = ()) -> list[RemoteFile]:
-        """The files of a folder and of the folders in it, but for those called `without`; none that are hidden."""
+        """The files of a folder and of the folders in it, but for those called `without`; none that are hidden.
+
+        Their paths are below the folder wherever that is, on Windows too: INVALID for any that is not.
+        """
         fields, _ = self._ask({"op": "files", "path": folder, "without": list(without)})
-        return [RemoteFile(**file) for file in fields["files"]]
+        files = [RemoteFile(**file) for file in fields["files"]]
+        for file in files:
+            if _leads_out(file.path):
+                raise CliError(
+                    ExitCode.INVALID,
+                    f"{folder} on the data volume has a file {file.path!r}, a name that could lead out of a folder here: "
+                    "rename it there",
+                )
+        return files
 
     def digest(self, path: str) -> Digest | None:
         """None when there is no such file."""
@@ -80,9 +91,11 @@ class Volume:
         """Append to a file that has the size `offset`; 0 begins it anew, in folders that are made."""
         self._ask({"op": "write", "path": path, "offset": offset, "bytes": len(data)}, data)
 
-    def finish(self, partial: str, path: str, sha256: str) -> None:
-        """Give a file that has arrived whole its name."""
-        self._ask({"op": "finish", "partial": partial, "path": path, "sha256": sha256})
+    def finish(self, partial: str, path: str, sha256: str, replace: bool) -> bool:
+        """Give a file that has arrived whole its name; False: a file has got that name, and `replace` is false."""
+        request = {"op": "finish", "partial": partial, "path": path, "sha256": sha256, "replace": replace}
+        is_named: bool = self._ask(request)[0]["named"]
+        return is_named
 
     def _ask(self, request: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
         sent = json.dumps(request).encode() + b"\n" + data
@@ -100,6 +113,10 @@ class Volume:
         if "error" in fields:
             raise _error(fields, request)
         return fields, body
+
+
+def _leads_out(path: str) -> bool:
+    return "\\" in path or ":" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _error(fields: dict[str, Any], request: dict[str, Any]) -> CliError:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import date
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from netCDF4 import Dataset
 
 from pecan_executor.analyse_sensitivity import analyse_sensitivity
 from pecan_executor.collect import Collected, Collector, LeftOut, Part, Reader
-from pecan_executor.configs import ENSEMBLE, SENSITIVITY
+from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY
 from pecan_executor.ensemble import Period, summarise_array
 from pecan_executor.files import WorkflowFolder, replacing, write_text
 from pecan_executor.maps import SiteFiles
 from pecan_executor.pictures import Pictures
 from pecan_executor.plan import RunStatus, read_plan, read_states
 from pecan_executor.report import headline, yearly_rows
+from pecan_executor.stages import Stage, Stages
+from pecan_executor.variable_lists import list_variables
 from pecan_executor.writers import PlaceResult, VariableFiles, subject_of
 from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings, inputs_at
 from pecan_operator.errors import UserError
@@ -31,31 +33,54 @@ from pecan_operator.records import RunPlan
 def analyse(settings: Settings, folder: WorkflowFolder) -> tuple[dict[str, Any], list[LeftOut]]:
     """Verify all outputs and write statistics, figures and headline numbers; returns the last and the runs left out.
 
-    Raises UserError when a variable that was asked for was written by no run, or when no run can be used.
+    A part (ensemble, sensitivity analysis) of which no run can be used is a caveat of the other. Raises UserError when a
+    variable that was asked for was written by no run, or when no run of either part can be used.
     """
+    stages = Stages(folder)
     plans, states = read_plan(folder), read_states(folder)
+    stages.start(Stage.OUTPUT)
+    list_variables(plans, states)
+    stages.done(Stage.OUTPUT)
     caveats = dict.fromkeys(_met_caveats(settings))
     results: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     left_out: list[LeftOut] = []
+    parts: dict[str, Part] = {}
     if settings.ensemble:
-        part = _part(settings, settings.ensemble, ENSEMBLE, plans, states)
+        stages.start(Stage.ENSEMBLE)
+        part = parts[ENSEMBLE] = _part(settings, settings.ensemble, ENSEMBLE, plans, states)
         part.reader.caveats.update(caveats)
         rows, missing = _analyse_ensemble(settings, settings.ensemble, folder, part)
         results["ensembleId"] = part.ensemble_id
         left_out += missing
         caveats = part.reader.caveats
+        stages.done(Stage.ENSEMBLE)
     if settings.sensitivity_analysis:
-        part = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states)
+        stages.start(Stage.SENSITIVITY)
+        part = parts[SENSITIVITY] = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states)
         part.reader.caveats.update(caveats)
-        results["sensitivityAnalysis"], missing = analyse_sensitivity(
-            settings, settings.sensitivity_analysis, folder.path, part
-        )
+        results["sensitivityAnalysis"], missing = analyse_sensitivity(settings, folder.path, part)
         left_out += missing
         caveats = part.reader.caveats
-    results = headline(results, len(plans), len(left_out), rows, caveats)
+        stages.done(Stage.SENSITIVITY)
+    unusable = _unusable(parts, left_out)
+    results = headline(results, len(plans), len(left_out), rows, [*unusable, *caveats])
     write_text(folder.results, json.dumps(results) + "\n")
     return results, left_out
+
+
+def _unusable(parts: Mapping[str, Part], left_out: Sequence[LeftOut]) -> list[str]:
+    unusable = {run_type: part for run_type, part in parts.items() if not part.reader.variables}
+    if len(unusable) == len(parts):
+        example = left_out[0]
+        raise UserError(
+            "NoRunUsable",
+            f"none of the {len(left_out)} runs can be analysed; run {example.plan.run_id}: {example.reason}",
+        )
+    return [
+        f"none of the {len(part.plans)} runs of the {RUN_TYPES[run_type]} can be used"
+        for run_type, part in unusable.items()
+    ]
 
 
 def _analyse_ensemble(
@@ -64,7 +89,8 @@ def _analyse_ensemble(
     reader = part.reader
     collector = Collector(settings, ensemble, part, folder.path)
     places = collector.places()
-    first = next(places)
+    # the variables' units are known once a run is read
+    first = list(islice(places, 1))
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         outputs = []
@@ -73,7 +99,7 @@ def _analyse_ensemble(
             files = stack.enter_context(VariableFiles(subject))
             sites = stack.enter_context(SiteFiles(subject, settings.sites))
             outputs.append((subject, files, stack.enter_context(Pictures(subject)), sites))
-        for collected in chain((first,), places):
+        for collected in chain(first, places):
             for subject, files, pictures, sites in outputs:
                 result = _place_result(collected, subject.variable.name)
                 files.write(result)

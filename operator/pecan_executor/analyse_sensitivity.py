@@ -10,23 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pecan_executor.collect import ALL_SITES, LeftOut, Part, Place, place_of, together
-from pecan_executor.design import MEDIAN, Design, design_of, design_table, draws
+from pecan_executor.design import MEDIAN
 from pecan_executor.files import make_directory, replacing
 from pecan_executor.outputs import BrokenRun
-from pecan_executor.pictures import Pages
+from pecan_executor.pictures import MOST_PAGES, Pages
 from pecan_executor.sensitivity import Effect, Response, decompose
 from pecan_executor.sensitivity_plots import curves_figure, decomposition_figure
-from pecan_executor.traits import read_traits
+from pecan_executor.varied import Varied, read_varied
 from pecan_executor.writers import Subject, subject_of
-from pecan_operator.core.pecanxml import SensitivityAnalysis, Settings
-from pecan_operator.errors import UserError
+from pecan_operator.core.pecanxml import Settings
 from pecan_operator.records import RunPlan
-
-MOST_PAGES = 25
-"""Sites drawn, for each PFT: a page takes seconds."""
 
 RESULT_COLUMNS = ("cv", "sensitivity", "elasticity", "variance", "partial_variance")
 
@@ -50,49 +45,31 @@ class _Observed:
     outcomes: Mapping[Key, _Outcome]
 
 
-def analyse_sensitivity(
-    settings: Settings, analysis: SensitivityAnalysis, folder: Path, part: Part
-) -> tuple[dict[str, int | str], list[LeftOut]]:
+def analyse_sensitivity(settings: Settings, folder: Path, part: Part) -> tuple[dict[str, int | str], list[LeftOut]]:
     """Write tables and figures of all variables, sites and PFTs; returns counts for the headline and the runs left out.
 
     Traits that cannot be analysed at a site are named and left out. Raises UserError when a variable that was asked for
-    was written by no run, when the traits are not those of the runs, or, without an ensemble that can be reported
-    instead, when no run can be used.
+    was written by no run, or when what the runs were prepared with is missing.
     """
     left_out: list[LeftOut] = []
     observed = list(_observe(settings, part, left_out))
-    if not part.reader.variables and (settings.ensemble is None or part.reader.lacks):
-        raise part.reader.nothing_usable(left_out, "sensitivityAnalysis")
-    if not part.reader.variables:
-        part.reader.caveats[f"none of the {len(part.plans)} runs of the sensitivity analysis can be used"] = None
-    traits = read_traits(settings)
-    design, drawn = design_of(settings, analysis, traits), draws(settings, traits)
-    _check_unchanged(folder / f"sensitivity.samples.{part.ensemble_id}.csv", design)
+    part.reader.check_variables("sensitivityAnalysis")
+    varied = read_varied(folder, part.ensemble_id)
     without: set[tuple[str, str]] = set()
     for variable in part.reader.variables.values():
-        subject = subject_of(settings, folder, part, variable, design.size)
-        with _VariableFiles(subject, design) as files:
+        subject = subject_of(settings, folder, part, variable, len(part.plans) // len(settings.sites))
+        with _VariableFiles(subject, varied) as files:
             for place in observed:
-                effects = decompose(list(_responses(design, drawn, place, variable.name)))
+                effects = decompose(list(_responses(varied, place, variable.name)))
                 without |= {(one.response.pft, one.response.trait) for one in effects if one.spline is None}
                 files.write(place, effects)
     return {
         "ensembleId": part.ensemble_id,
         "runs": len(part.plans),
         "used": len(part.plans) - len(left_out),
-        "traits": len(design.values),
-        "traitsLeftOut": len(without) if part.reader.variables else len(design.values),
+        "traits": len(varied.values),
+        "traitsLeftOut": len(without) if part.reader.variables else len(varied.values),
     }, left_out
-
-
-def _check_unchanged(path: Path, design: Design) -> None:
-    """The spline is drawn through the values that the runs were prepared with."""
-    if not path.exists() or path.read_text() != design_table(design):
-        raise UserError(
-            "TraitsChanged",
-            f"{path} has other values than the traits have now: a file of priors, posteriors or samples was changed since "
-            "the runs were prepared; put it back, or make a new PecanWorkflow",
-        )
 
 
 def _observe(settings: Settings, part: Part, left_out: list[LeftOut]) -> Iterator[_Observed]:
@@ -130,22 +107,19 @@ def _outcome_at(observed: _Observed, pft: str, trait: str, quantile: str) -> _Ou
     return observed.outcomes[(None, None, MEDIAN) if quantile == MEDIAN else (pft, trait, quantile)]
 
 
-def _responses(
-    design: Design, drawn: Mapping[tuple[str, str], NDArray[np.float64]], observed: _Observed, variable: str
-) -> Iterator[Response]:
-    names = list(design.probabilities)
-    for (pft, trait), values in design.values.items():
-        outcomes = [_outcome_at(observed, pft, trait, name) for name in names]
+def _responses(varied: Varied, observed: _Observed, variable: str) -> Iterator[Response]:
+    for (pft, trait), values in varied.values.items():
+        outcomes = [_outcome_at(observed, pft, trait, name) for name in varied.names]
         outputs = np.array([outcome.outputs.get(variable, np.nan) for outcome in outcomes])
-        yield Response(pft, trait, values, outputs, names.index(MEDIAN), drawn[pft, trait])
+        yield Response(pft, trait, values, outputs, varied.names.index(MEDIAN), varied.draws[pft, trait])
 
 
 class _VariableFiles:
     """Tables of one variable, and a pair of picture files for each PFT; they appear when the block ends."""
 
-    def __init__(self, subject: Subject, design: Design) -> None:
-        self._subject, self._design = subject, design
-        self._pfts = list(dict.fromkeys(pft for pft, _ in design.values))
+    def __init__(self, subject: Subject, varied: Varied) -> None:
+        self._subject, self._names = subject, varied.names
+        self._pfts = list(dict.fromkeys(pft for pft, _ in varied.values))
         self._stack = ExitStack()
         self._drawn = 0
 
@@ -177,7 +151,7 @@ class _VariableFiles:
             numbers = [_cell(getattr(effect, column)) for column in RESULT_COLUMNS]
             runs = int(np.isfinite(response.outputs).sum())
             self._results.writerow([place.id, response.pft, response.trait, runs, units, *numbers, effect.reason])
-            for at, name in enumerate(self._design.probabilities):
+            for at, name in enumerate(self._names):
                 outcome = _outcome_at(observed, response.pft, response.trait, name)
                 cells = [response.values[at], outcome.run_id, units, _cell(response.outputs[at]), outcome.reason]
                 self._outputs.writerow([place.id, response.pft, response.trait, name, *cells])

@@ -62,11 +62,6 @@ class Reader:
         self.variables: dict[str, Variable] = {}
         self.caveats: dict[str, None] = {}
 
-    @property
-    def lacks(self) -> bool:
-        """Whether a run wrote its output, but not all the variables."""
-        return self._lacking is not None
-
     def read(self, plan: RunPlan) -> RunOutput:
         """A run's output, cut to the period of the analysis; raises BrokenRun when it cannot be used."""
         status = self._states.get(plan.run_id)
@@ -94,18 +89,13 @@ class Reader:
         """Values of a variable by year, in the units in which years are shown."""
         return yearly(output.daily[name], self._period, presentation(self.variables[name].units))
 
-    def nothing_usable(self, left_out: Sequence[LeftOut], part: str) -> UserError:
-        """What to say when none of the runs of a part (ensemble, sensitivityAnalysis) could be read."""
-        if self._lacking:
+    def check_variables(self, part: str) -> None:
+        """Raises UserError when a variable that a part (ensemble, sensitivityAnalysis) asks for was written by no run."""
+        if self._lacking and not self.variables:
             missing, available = ", ".join(self._lacking.missing), ", ".join(sorted(self._lacking.available))
-            return UserError(
+            raise UserError(
                 "VariableMissing", f"{part}.variables: the model writes no {missing}; it writes {available}"
             )
-        example = left_out[0]
-        return UserError(
-            "NoRunUsable",
-            f"none of the {len(left_out)} runs can be analysed; run {example.plan.run_id}: {example.reason}",
-        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +122,7 @@ class Collector:
     def places(self) -> Iterator[Collected]:
         """Every site with at least one whole member, then all sites together when there are several.
 
-        Raises UserError when a variable that was asked for was written by no run, or no run can be used.
+        Raises UserError when a variable that was asked for was written by no run.
         """
         sites = self._settings.sites
         plans: dict[str, list[RunPlan]] = {site.id: [] for site in sites}
@@ -145,8 +135,7 @@ class Collector:
                 if mean:
                     mean.add(collected)
                 yield collected
-        if not self._reader.variables:
-            raise self._reader.nothing_usable(self.left_out, "ensemble")
+        self._reader.check_variables("ensemble")
         if mean and (whole := mean.collected()).members:
             yield whole
 

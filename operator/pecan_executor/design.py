@@ -3,19 +3,17 @@ medians, and one run, shared by all traits and PFTs, with all of them there."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor import distributions
 from pecan_executor.distributions import Samples
-from pecan_executor.sampling import draw_members, seed_of
+from pecan_executor.sampling import draw_traits, seed_of
 from pecan_executor.traits import Traits
-from pecan_operator.core.pecanxml import Ensemble, Prior, SensitivityAnalysis, Settings
+from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings
 from pecan_operator.errors import UserError
 from pecan_operator.records import MOST_RUNS
 
@@ -115,32 +113,19 @@ def _check_size(settings: Settings, design: Design) -> None:
         )
 
 
-def design_table(design: Design) -> str:
-    """The values of the varied traits as CSV, a row a trait."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["pft", "trait", *design.probabilities])
-    writer.writerows([pft, trait, *values.tolist()] for (pft, trait), values in design.values.items())
-    return file.getvalue()
-
-
 def draws(settings: Settings, traits: Traits) -> dict[tuple[str, str], NDArray[np.float64]]:
     """Values drawn of each trait, by (PFT, trait): those of the ensemble's members, continued to FEWEST_DRAWS where they
     are fewer; of a trait that is given by samples, all of them.
 
     PEcAn too decomposes the variance over more draws than the ensemble has members. A sampling method that keeps
     members when the ensemble grows has them among the draws.
+    Raises UserError when a distribution gives a value that is not finite.
     """
-    priors: Traits = {
-        pft: {name: one for name, one in each.items() if isinstance(one, Prior)} for pft, each in traits.items()
-    }
-    ensemble = settings.ensemble or Ensemble(size=0, variables=(), seed=seed_of(settings))
-    more = replace(settings, ensemble=replace(ensemble, size=max(ensemble.size, FEWEST_DRAWS)))
-    members = draw_members(more, priors)
+    ensemble = settings.ensemble or Ensemble(size=0, variables=())
+    size = max(ensemble.size, FEWEST_DRAWS)
+    columns = draw_traits(traits, ensemble.sampling_method, seed_of(settings), size)
     return {
-        (pft, name): one.values
-        if isinstance(one, Samples)
-        else np.array([member.traits[pft][name] for member in members])
+        (pft, name): one.values if isinstance(one, Samples) else columns[pft][name]
         for pft, each in traits.items()
         for name, one in each.items()
     }

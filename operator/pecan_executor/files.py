@@ -56,6 +56,15 @@ class WorkflowFolder:
         return self.path / ".pecan-results.json"
 
     @property
+    def status(self) -> Path:
+        """The stages as PEcAn's web pages, API and R read them."""
+        return self.path / "STATUS"
+
+    @property
+    def provenance(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
     def log(self) -> Path:
         return self.path / "pecan-executor.log"
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from pecan_executor import settings as pecan_settings
+from pecan_executor.datafiles import data_file
 from pecan_executor.files import WorkflowFolder, make_directory, write_text
+from pecan_executor.saved_settings import save_checked
 from pecan_executor.sites import with_sites
 from pecan_executor.usersettings import read_user_settings
 from pecan_operator.core.pecanxml import Settings, render
@@ -24,7 +26,7 @@ def make_folder(folder: WorkflowFolder, source: Path, workflow_id: int, uid: str
     text = pecan_settings.read_text(source)
     settings = pecan_settings.parse(text)
     if settings.sites_csv is not None:
-        text = render(with_sites(settings))
+        text = render(with_sites(settings, folder.data))
         settings = pecan_settings.parse(text)
     return _make(folder, text, settings, workflow_id, uid)
 
@@ -33,12 +35,9 @@ def adopt_pecan_xml(folder: WorkflowFolder, source: Path, ours: Path, workflow_i
     """Make the folder with a user's pecan.xml, completed by what is in the file `ours`; repeating it changes nothing.
 
     Raises:
-        UserError: there is no such file, it is wrong, or the folder is another workflow's.
+        UserError: there is no such file on the data volume, it is wrong, or the folder is another workflow's.
     """
-    if not source.is_file():
-        what = "is not a file" if source.exists() else "does not exist: put it on the data volume"
-        raise UserError("PecanXmlMissing", f"{source} {what}")
-    with source.open("rb") as file:
+    with data_file(source, folder.data).open("rb") as file:
         user = read_user_settings(file.read(MOST_BYTES + 1), Ours.from_json(ours.read_text()))
     _make(folder, render(user.settings), user.settings, workflow_id, uid)
     write_text(folder.ignored, json.dumps(user.ignored) + "\n")
@@ -60,6 +59,7 @@ def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: in
     make_directory(folder.run)
     make_directory(folder.out)
     write_text(folder.settings, text)
+    save_checked(folder, text)
     return settings
 
 

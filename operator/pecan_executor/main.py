@@ -1,6 +1,7 @@
 """`pecan-executor <step>`: one step of a workflow, as the operator's Jobs call it.
 
-Environment: PECAN_FOLDER (the workflow's folder), PECAN_WORKFLOW_ID, PECAN_WORKFLOW_UID, and libpq's PGHOST, PGPORT,
+Environment: PECAN_FOLDER (the workflow's folder), PECAN_WORKFLOW_ID, PECAN_WORKFLOW_UID, PECAN_PROVENANCE (what the
+operator knows of images and versions, as JSON), and libpq's PGHOST, PGPORT,
 PGUSER, PGPASSWORD, PGDATABASE for the steps that write to the database.
 
 Exit codes are those of sysexits.h: 65 bad input (repeating it is useless), 75 a service does not answer, 74 a file
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pecan_executor.files import WorkflowFolder
+from pecan_executor.stages import Stages
 from pecan_operator.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
@@ -62,7 +64,16 @@ def _folder(call: Call) -> str:
         make_folder(call.folder, call.settings, call.workflow_id, call.workflow_uid)
     else:
         adopt_pecan_xml(call.folder, call.pecan_xml, call.ours, call.workflow_id, call.workflow_uid)
+    _write_provenance(call)
     return f"{call.folder.path} is ready"
+
+
+def _write_provenance(call: Call) -> None:
+    # by hand, and in a Job of before, there is nobody to tell
+    if told := os.environ.get("PECAN_PROVENANCE"):
+        from pecan_executor.provenance import write_provenance
+
+        write_provenance(call.folder, call.workflow_id, call.workflow_uid, told)
 
 
 def _prepare(call: Call) -> str:
@@ -93,6 +104,7 @@ def _resume(call: Call) -> str:
     from pecan_executor.resume import resume
     from pecan_operator.clients.ledger import Ledger
 
+    _write_provenance(call)
     with _database() as database:
         return f"{resume(call.workflow_id, call.folder, Ledger(database))} runs succeeded"
 
@@ -152,6 +164,10 @@ STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
 }
 
 
+STAGED = frozenset({"prepare", "register", "resume", "analyse", "report"})
+"""Steps that are part of a stage in STATUS: in the others the folder may be another workflow's."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one step; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -171,37 +187,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ours", type=Path, default=OURS, help=f"what completes it (default: {OURS})")
     options = parser.parse_args(arguments)
     os.umask(0o002)
-    log: Path | None = None
+    folder: WorkflowFolder | None = None
     try:
         folder = WorkflowFolder(Path(options.folder or _variable("PECAN_FOLDER")).absolute())
         call = Call(folder, options.settings, options.pecan_xml, options.ours)
-        log = call.folder.log
         text = STEPS[options.step][1](call)
     except UserError as error:
-        return _fail(options.step, EX_DATAERR, error.message)
+        return _fail(folder, options.step, EX_DATAERR, error.message)
     except Unavailable as error:
-        return _fail(options.step, EX_TEMPFAIL, error.message)
+        return _fail(folder, options.step, EX_TEMPFAIL, error.message)
     except OSError as error:
-        _keep_traceback(log)
-        return _fail(options.step, EX_IOERR, f"{error.strerror or error}: {error.filename or 'no file named'}")
+        _keep_traceback(folder)
+        return _fail(folder, options.step, EX_IOERR, f"{error.strerror or error}: {error.filename or 'no file named'}")
     except Exception as error:
-        kept = _keep_traceback(log)
-        where = f"; details are in {log}" if kept else ""
-        return _fail(options.step, EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}{where}")
+        where = f"; details are in {folder.log}" if folder and _keep_traceback(folder) else ""
+        return _fail(folder, options.step, EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}{where}")
     sys.stdout.write(text.rstrip("\n") + "\n")
     return EX_OK
 
 
-def _fail(step: str, code: int, message: str) -> int:
+def _fail(folder: WorkflowFolder | None, step: str, code: int, message: str) -> int:
+    if folder is not None and step in STAGED:
+        # why it failed is told even where the data volume takes nothing more
+        with suppress(OSError):
+            Stages(folder).failed()
     line = " ".join(message.split())
     sys.stderr.write(f"pecan-executor {step}: {line[:2000]}\n")
     return code
 
 
-def _keep_traceback(log: Path | None) -> bool:
-    if log is None:
+def _keep_traceback(folder: WorkflowFolder | None) -> bool:
+    if folder is None:
         return False
-    with suppress(OSError), log.open("a") as file:
+    with suppress(OSError), folder.log.open("a") as file:
         file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n{traceback.format_exc()}\n")
         return True
     return False

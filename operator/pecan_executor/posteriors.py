@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pecan_executor.datafiles import inside
 from pecan_executor.distributions import Samples
+from pecan_executor.numerals import finite
 from pecan_executor.tables import MOST_BYTES, existing_file, prior_row, refusal, trait_name
 from pecan_operator.core.pecanxml import Prior
 
@@ -51,15 +53,15 @@ class _Chains:
     chains: tuple[Any, ...]
 
 
-def read_posteriors(path: Path) -> dict[str, Prior | Samples]:
+def read_posteriors(path: Path, data: Path) -> dict[str, Prior | Samples]:
     """By trait what the file, or the RData files of the folder, say: samples win over post.distns over prior.distns.
 
     Samples of traits belong together when they were fitted together, which PEcAn's data assimilation tells by a file
     mcmc.pda.* in the same folder. Raises UserError naming file, object and what to do.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = path if inside(path, data).is_dir() else path.parent
     files = _files(path)
-    objects = [(file, _objects(file)) for file in files]
+    objects = [(file, _objects(file, data)) for file in files]
     traits: dict[str, Prior | Samples] = {}
     for name in ("prior.distns", "post.distns"):
         for file, found in objects:
@@ -74,7 +76,7 @@ def read_posteriors(path: Path) -> dict[str, Prior | Samples]:
         joint = "posteriorFiles" if any(_is_joint(other) for other in folder.iterdir()) else None
         traits |= _samples(each, file, joint)
     if not traits:
-        held = ", ".join(sorted({name for _, found in objects for name in found})[:10]) or "nothing"
+        held = ", ".join(sorted({name[:80] for _, found in objects for name in found})[:10]) or "nothing"
         raise refusal(path, f" holds {held}, but no prior.distns, post.distns or trait.mcmc")
     return traits
 
@@ -82,22 +84,22 @@ def read_posteriors(path: Path) -> dict[str, Prior | Samples]:
 def _files(path: Path) -> list[Path]:
     """Of several files with the same object the first counts, and post.distns.Rdata, PEcAn's link to the latest, is it."""
     if not path.is_dir():
-        return [existing_file(path)]
+        return [path]
     files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".rdata")
     if not files:
         raise refusal(path, " has no file that ends in .Rdata: name PEcAn's folder of the PFT, or a file")
-    return sorted(map(existing_file, files), key=lambda file: file.name.lower() != "post.distns.rdata")
+    return sorted(files, key=lambda file: file.name.lower() != "post.distns.rdata")
 
 
 def _is_joint(file: Path) -> bool:
     return file.name.lower().startswith("mcmc.pda.")
 
 
-def _objects(path: Path) -> Objects:
+def _objects(path: Path, data: Path) -> Objects:
     """The objects of an RData file that can be of use, by name."""
     import rdata
 
-    raw = _unpacked(path)
+    raw = _unpacked(path, data)
     if not raw.startswith(_MAGIC):
         raise refusal(path, " is not an RData file: write it with R's save()")
     classes = {**rdata.conversion.DEFAULT_CLASS_MAP, "mcmc": _mcmc, "mcmc.list": _mcmc_list}
@@ -121,13 +123,13 @@ def _objects(path: Path) -> Objects:
     return objects
 
 
-def _unpacked(path: Path) -> bytes:
-    data = existing_file(path).read_bytes()
+def _unpacked(path: Path, data: Path) -> bytes:
+    packed = existing_file(path, data).read_bytes()
     for magic, decompressor in _PACKED.items():
-        if data.startswith(magic):
+        if packed.startswith(magic):
             stream = decompressor()
             try:
-                raw: bytes = stream.decompress(data, MOST_BYTES + 1)
+                raw: bytes = stream.decompress(packed, MOST_BYTES + 1)
             except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
                 raise refusal(path, f" is damaged ({error}): copy it again") from None
             if len(raw) > MOST_BYTES:
@@ -135,7 +137,7 @@ def _unpacked(path: Path) -> bytes:
             if not stream.eof:
                 raise refusal(path, " ends too early: copy it again")
             return raw
-    return data
+    return packed
 
 
 def _sequences() -> Mapping[bytes, Any]:
@@ -232,9 +234,14 @@ def _number(value: Any, path: Path, place: str) -> float | None:
     import pandas as pd
 
     try:
-        return None if pd.isna(value) else float(value)
+        if pd.isna(value):
+            return None
+        number = finite(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
-        raise refusal(path, f"{place}: {str(value)[:80]!r} is not a number") from None
+        number = None
+    if number is None:
+        raise refusal(path, f"{place}: {str(value)[:80]!r} is not a number")
+    return number
 
 
 def _mcmc(values: Any, attributes: Mapping[str, Any]) -> _Chain:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents, write_run
-from pecan_executor.design import Point, design_of, design_table
+from pecan_executor.datafiles import inside
+from pecan_executor.design import Point, design_of, draws
 from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
+from pecan_executor.saved_settings import save_configs
+from pecan_executor.stages import Stage, Stages
 from pecan_executor.traits import read_traits
+from pecan_executor.varied import Varied, write_varied
 from pecan_operator.core.pecanxml import Settings, inputs_at
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
@@ -23,6 +28,8 @@ class BetyRows(Protocol):
     """What prepare needs of BETY; every call finds the rows an earlier one made."""
 
     def site(self, *, name: str, lat: float, lon: float) -> int: ...
+
+    def place_workflow(self, workflow_id: int, site_id: int) -> None: ...
 
     def ensemble(self, *, workflow_id: int, runtype: str) -> int: ...
 
@@ -41,24 +48,38 @@ def prepare(settings: Settings, folder: WorkflowFolder, bety: BetyRows) -> list[
             values, or there are more runs than a workflow may have.
         Unavailable: the database does not answer.
     """
+    make_directory(folder.path)
+    stages = Stages(folder)
+    stages.start(Stage.TRAIT)
     for tag, path in dict.fromkeys(_paths(settings)):
         _check_input(tag, Path(path), settings, folder.data)
     traits = read_traits(settings)
     check_samples(settings, traits)
     analysis, members = settings.sensitivity_analysis, draw_members(settings, traits)
     design = design_of(settings, analysis, traits) if analysis else None
+    drawn = draws(settings, traits) if design else {}
+    stages.done(Stage.TRAIT)
+    stages.start(Stage.CONFIG)
     site_ids = [bety.site(name=site.name, lat=site.lat, lon=site.lon) for site in settings.sites]
+    if len(site_ids) == 1:
+        bety.place_workflow(settings.workflow_id, site_ids[0])
     plans: list[RunPlan] = []
+    ensemble_ids: dict[str, int] = {}
     if design:
         batch = _Batch(settings, folder, bety, site_ids, SENSITIVITY)
+        ensemble_ids[SENSITIVITY] = batch.ensemble_id
         plans += batch.write([_varied(settings, point) for point in design.points()])
-        write_text(folder.path / f"sensitivity.samples.{batch.ensemble_id}.csv", design_table(design))
+        varied = Varied(tuple(design.probabilities), design.values, drawn)
+        write_varied(folder.path, str(batch.ensemble_id), varied)
     if settings.ensemble:
         batch = _Batch(settings, folder, bety, site_ids, ENSEMBLE)
+        ensemble_ids[ENSEMBLE] = batch.ensemble_id
         plans += batch.write([_drawn(member) for member in members])
         _write_samples(folder.path / f"ensemble.samples.{batch.ensemble_id}.csv", settings, members)
     write_text(folder.run_list, "".join(f"{plan.run_id}\n" for plan in plans))
+    save_configs(folder, settings, ensemble_ids)
     write_plan(folder.plan, plans)
+    stages.done(Stage.CONFIG)
     return plans
 
 
@@ -91,6 +112,7 @@ class _Batch:
     ) -> None:
         self._settings, self._folder, self._bety = settings, folder, bety
         self._site_ids, self._run_type = site_ids, run_type
+        self._sharing = Counter(site_ids)
         self.ensemble_id = bety.ensemble(workflow_id=settings.workflow_id, runtype=RUN_TYPES[run_type])
 
     def write(self, variants: Sequence[_Variant]) -> list[RunPlan]:
@@ -99,8 +121,7 @@ class _Batch:
         start, end = settings.start_date.isoformat(), settings.end_date.isoformat()
         cells = [(variant, index) for variant in variants for index in range(len(settings.sites))]
         rows = [
-            (self._site_ids[index], start, end, _parameter_list(settings, variant, index), "")
-            for variant, index in cells
+            (self._site_ids[index], start, end, self._parameter_list(variant, index), "") for variant, index in cells
         ]
         run_ids = self._bety.runs(self.ensemble_id, settings.model.id, rows)
         make_directory(folder.run)
@@ -124,11 +145,10 @@ class _Batch:
             plans.append(plan)
         return plans
 
-
-def _parameter_list(settings: Settings, variant: _Variant, index: int) -> str:
-    text = variant.parameter_list
-    # two sites of one name and place share BETY's row, and BETY wants its runs distinct
-    return text if len(settings.sites) == 1 else f"{text},site={settings.sites[index].id}"
+    def _parameter_list(self, variant: _Variant, index: int) -> str:
+        """As PEcAn writes it, but where sites of one name and place share BETY's row: BETY wants its runs distinct."""
+        text, shared = variant.parameter_list, self._sharing[self._site_ids[index]] > 1
+        return f"{text},site={self._settings.sites[index].id}" if shared else text
 
 
 def _paths(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -141,11 +161,11 @@ def _paths(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _check_input(tag: str, path: Path, settings: Settings, data: Path) -> None:
     """Only files on the data volume can be seen from here; those inside the model image are checked by its adapter."""
-    if not path.is_relative_to(data) or path.exists():
+    if not path.is_relative_to(data) or inside(path, data).exists():
         return
     years = range(settings.start_date.year, settings.end_date.year + 1)
     missing = [path.with_name(f"{path.name}.{year}.nc") for year in years]
-    missing = [file for file in missing if not file.exists()]
+    missing = [file for file in missing if not inside(file, data).exists()]
     if tag != "met" or len(missing) == len(years):
         form = f", neither as a file nor as {path.name}.<year>.nc" if tag == "met" else ""
         raise UserError("InputMissing", f"inputs.{tag}: {path} does not exist{form}: put it on the data volume")

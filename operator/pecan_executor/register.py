@@ -9,6 +9,7 @@ from typing import Protocol
 from pecan_executor import settings as pecan_settings
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.plan import read_plan
+from pecan_executor.stages import Stage, Stages
 from pecan_operator.records import RunPlan
 
 
@@ -28,6 +29,7 @@ def register(workflow_id: int, folder: WorkflowFolder, ledger: RunLedger) -> int
     What the operator could not read, for the user's pecan.xml is on the data volume, is reported first.
     """
     plans = read_plan(folder)
+    Stages(folder).start(Stage.MODEL)
     if folder.ignored.exists():
         settings = pecan_settings.read(folder.settings)
         ledger.report_settings(

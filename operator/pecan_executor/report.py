@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pecan_executor.files import WorkflowFolder
+from pecan_executor.stages import Stage, Stages
 from pecan_operator.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def report(workflow_id: int, folder: WorkflowFolder, ledger: ResultLedger) -> di
         results: dict[str, Any] = json.loads(folder.results.read_text())
     except FileNotFoundError:
         raise UserError("ResultsMissing", f"{folder.results} is missing: run the step analyse first") from None
+    stages = Stages(folder)
+    stages.start(Stage.FINISHED)
     ledger.report_analysis(workflow_id, results)
+    stages.done(Stage.FINISHED)
     return results
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pecan_executor.files import WorkflowFolder, make_directory
 from pecan_executor.plan import RunStatus, write_states
+from pecan_executor.stages import Stages
 from pecan_operator.records import RunPlan, RunState
 
 
@@ -15,6 +17,8 @@ class StateLedger(Protocol):
     """What resume needs of the ledger."""
 
     def run_states(self, workflow_id: int) -> Sequence[tuple[RunPlan, RunState, int, int | None, str | None]]: ...
+
+    def last_run_finished_at(self, workflow_id: int) -> datetime | None: ...
 
 
 def resume(workflow_id: int, folder: WorkflowFolder, ledger: StateLedger) -> int:
@@ -28,6 +32,8 @@ def resume(workflow_id: int, folder: WorkflowFolder, ledger: StateLedger) -> int
         if state in (RunState.FAILED, RunState.CANCELLED):
             _set_aside(Path(plan.outdir))
     write_states(folder, states)
+    if (last := ledger.last_run_finished_at(workflow_id)) is not None:
+        Stages(folder).models_ran(last)
     return sum(status.state is RunState.SUCCEEDED for _, status in states)
 
 

@@ -19,6 +19,9 @@ from pecan_executor.traits import Traits, read_traits
 from pecan_operator.core.pecanxml import Input, Settings
 from pecan_operator.errors import UserError
 
+Columns = dict[str, dict[str, NDArray[np.float64]]]
+"""Values of all members by PFT and trait."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -45,14 +48,7 @@ def draw_members(settings: Settings, traits: Traits | None = None) -> list[Membe
         return []
     traits = read_traits(settings) if traits is None else traits
     size, seed = settings.ensemble.size, seed_of(settings)
-    with np.errstate(over="ignore"):
-        columns = _medians(traits) if size == 1 else _draws(traits, settings.ensemble.sampling_method, seed, size)
-    for pft, values_of in columns.items():
-        for trait, values in values_of.items():
-            if not np.isfinite(values).all():
-                raise UserError(
-                    "BadSettings", f"pecan.xml: the prior of {trait} of PFT {pft} gives values that are not finite"
-                )
+    columns = draw_traits(traits, settings.ensemble.sampling_method, seed, size)
     lists = {pft: {trait: values.tolist() for trait, values in each.items()} for pft, each in columns.items()}
     files = _files(settings.inputs, seed, size)
     return [
@@ -63,6 +59,22 @@ def draw_members(settings: Settings, traits: Traits | None = None) -> list[Membe
         )
         for index in range(size)
     ]
+
+
+def draw_traits(traits: Traits, method: str, seed: int, size: int) -> Columns:
+    """Values of members 1..size, by PFT and trait; a single member takes the medians.
+
+    Raises UserError when a distribution gives a value that is not finite.
+    """
+    with np.errstate(over="ignore"):
+        columns = _medians(traits) if size == 1 else _draws(traits, method, seed, size)
+    for pft, values_of in columns.items():
+        for trait, values in values_of.items():
+            if not np.isfinite(values).all():
+                raise UserError(
+                    "BadSettings", f"pecan.xml: the prior of {trait} of PFT {pft} gives values that are not finite"
+                )
+    return columns
 
 
 def check_samples(settings: Settings, traits: Traits) -> None:
@@ -78,10 +90,7 @@ def check_samples(settings: Settings, traits: Traits) -> None:
                 )
 
 
-_Columns = dict[str, dict[str, NDArray[np.float64]]]
-
-
-def _medians(traits: Traits) -> _Columns:
+def _medians(traits: Traits) -> Columns:
     half = np.array([0.5])
     return {
         pft: {name: np.asarray(distributions.quantile(given, half)) for name, given in each.items()}
@@ -89,14 +98,14 @@ def _medians(traits: Traits) -> _Columns:
     }
 
 
-def _draws(traits: Traits, method: str, seed: int, size: int) -> _Columns:
+def _draws(traits: Traits, method: str, seed: int, size: int) -> Columns:
     """A trait lies on an axis of its own; traits of one joint source share one, that of the row they are taken from."""
     axes: dict[Axis, int] = {}
     for pft, each in traits.items():
         for name, given in each.items():
             axes.setdefault(_axis(pft, name, given), len(axes))
     cube = points(method, seed, list(axes), size)
-    columns: _Columns = {}
+    columns: Columns = {}
     for pft, each in traits.items():
         columns[pft] = {}
         for name, given in each.items():

@@ -17,6 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from pecan_executor import distributions
+from pecan_executor.numerals import finite, whole
 from pecan_operator.core.pecanxml import (
     DEFAULT_SIGMA,
     LEAST_QUANTILE,
@@ -143,21 +144,15 @@ class _Node:
 
     def whole(self, minimum: int) -> int:
         text = self.text()
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
+        value = whole(text)
+        if value is None or value < minimum:
             _refuse(f"{self.place} must be a whole number of at least {minimum}, not {text!r}")
         return value
 
     def number(self, limit: float = math.inf) -> float:
         text = self.text()
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or abs(value) > limit:
+        value = finite(text)
+        if value is None or abs(value) > limit:
             between = "" if limit == math.inf else f" from {-limit:g} to {limit:g}"
             _refuse(f"{self.place} must be a number{between}, not {text!r}")
         return value

@@ -17,14 +17,14 @@ from pecan_operator.records import MOST_RUNS
 COLUMNS = ("id", "name", "lat", "lon")
 
 
-def with_sites(settings: Settings) -> Settings:
+def with_sites(settings: Settings, data: Path) -> Settings:
     """The settings with the sites of their table.
 
     Raises UserError when the table is wrong, naming the row, or has more sites than a workflow may have runs of.
     """
     assert settings.sites_csv is not None
     path = Path(settings.sites_csv)
-    filled = replace(settings, sites=read_sites(path), sites_csv=None)
+    filled = replace(settings, sites=read_sites(path, data), sites_csv=None)
     if not any("met" in inputs_at(filled, site) for site in filled.sites):
         raise refusal(
             path, " has no path in a column met, and the workflow no inputs.met: name the weather in one of them"
@@ -39,7 +39,7 @@ def with_sites(settings: Settings) -> Settings:
     return filled
 
 
-def read_sites(path: Path) -> tuple[Site, ...]:
+def read_sites(path: Path, data: Path) -> tuple[Site, ...]:
     """Sites from a CSV table with the columns id, name, lat (degrees north) and lon (degrees east); each further column is
     named like an input tag and has paths below /data, or nothing where a site has no path of its own.
 
@@ -47,7 +47,7 @@ def read_sites(path: Path) -> tuple[Site, ...]:
     """
     sites: list[Site] = []
     rows_by_id: dict[str, int] = {}
-    with rows_of(path) as (header, rows):
+    with rows_of(path, data) as (header, rows):
         names = [name.strip() for name in header]
         missing = [name for name in COLUMNS if name not in names]
         if missing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from array import array
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from pecan_executor import distributions
+from pecan_executor.datafiles import data_file
 from pecan_executor.distributions import Samples
+from pecan_executor.numerals import finite
 from pecan_operator.core.pecanxml import Prior
 from pecan_operator.errors import UserError
 
@@ -30,17 +31,13 @@ def refusal(path: Path, what: str) -> UserError:
     return UserError("BadParameters", f"{path}" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in what))
 
 
-def existing_file(path: Path) -> Path:
-    """The path; raises UserError when it is no file, or too large a one."""
-    try:
-        size = path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        raise refusal(path, " does not exist: put it on the data volume") from None
-    if not path.is_file():
-        raise refusal(path, " is not a file")
+def existing_file(path: Path, data: Path) -> Path:
+    """Where the path leads; raises UserError when that is no file of the data volume, or too large a one."""
+    real = data_file(path, data)
+    size = real.stat().st_size
     if size > MOST_BYTES:
         raise refusal(path, f" has {size} bytes, more than the {MOST_BYTES} that are read: leave rows out")
-    return path
+    return real
 
 
 def trait_name(name: str, path: Path, place: str) -> str:
@@ -61,20 +58,20 @@ def prior_row(trait: str, distn: str, numbers: Sequence[float | None], path: Pat
     return prior
 
 
-def read_priors(path: Path) -> dict[str, Prior]:
+def read_priors(path: Path, data: Path) -> dict[str, Prior]:
     """Priors by trait from a table with the columns distn, parama, paramb, and trait or, as R writes the names of rows, a
     first column without a name. Other columns, such as n, are not used.
 
     Raises UserError naming the row, where the header is row 1.
     """
     priors: dict[str, Prior] = {}
-    with rows_of(path) as (header, rows):
+    with rows_of(path, data) as (header, rows):
         names = [name.strip() for name in header]
         trait_column = "trait" if "trait" in names else ""
         wanted = (trait_column, "distn", "parama", "paramb")
         missing = [name or "trait" for name in wanted if name not in names]
         if missing or (trait_column == "" and names[0] != ""):
-            held = ", ".join([name for name in names if name][:20])
+            held = ", ".join([name[:80] for name in names if name][:20])
             needs = "a table of priors has trait, distn, parama, paramb"
             raise refusal(path, f" has no column {', '.join(missing) or 'trait'}, but {held}: {needs}")
         doubled = [name for name in wanted if names.count(name) > 1]
@@ -96,12 +93,12 @@ def read_priors(path: Path) -> dict[str, Prior]:
     return priors
 
 
-def read_samples(path: Path) -> dict[str, Samples]:
+def read_samples(path: Path, data: Path) -> dict[str, Samples]:
     """Samples by trait from a table with a column a trait; a column without a name, or named member, counts the rows.
 
     Raises UserError naming the row, where the header is row 1.
     """
-    with rows_of(path) as (header, rows):
+    with rows_of(path, data) as (header, rows):
         names = {index: name.strip() for index, name in enumerate(header) if name.strip() not in _LABELS}
         for index, name in names.items():
             trait_name(name, path, f" column {index + 1}")
@@ -124,11 +121,11 @@ def read_samples(path: Path) -> dict[str, Samples]:
 
 
 @contextmanager
-def rows_of(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+def rows_of(path: Path, data: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
     """The header of a CSV file and its rows with their numbers, the header being 1; empty lines are left out."""
     number = 1
     try:
-        with existing_file(path).open(encoding="utf-8-sig", newline="") as file:
+        with existing_file(path, data).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
             if not any(name.strip() for name in header):
@@ -160,10 +157,7 @@ def number_in(text: str, path: Path, place: str) -> float | None:
     """A finite number, or None where there is none."""
     if text in _NOT_AVAILABLE:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or "_" in text:
+    value = finite(text)
+    if value is None:
         raise refusal(path, f"{place}: {text[:80]!r} is not a finite number")
     return value

@@ -115,6 +115,7 @@ def _analysis(given: SensitivityAnalysis | None) -> dict[str, Any] | None:
         "variables": tuple(given.variables),
         "start_year": given.start_year,
         "end_year": given.end_year,
+        "seed": given.seed,
     }
 
 

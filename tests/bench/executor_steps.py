@@ -46,6 +46,8 @@ class Bety:
         self.sites.append(name)
         return len(self.sites)
 
+    def place_workflow(self, workflow_id: int, site_id: int) -> None: ...
+
     def ensemble(self, *, workflow_id: int, runtype: str) -> int:
         return 1
 

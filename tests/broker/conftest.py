@@ -96,10 +96,14 @@ class Rabbit:
 def definitions() -> dict[str, Any]:
     """What the platform's own server loads, and a user that may do what a test needs besides."""
     content = platform_definitions(PASSWORD, PASSWORD)
-    # 3.10, Debian 12's, knows neither negative limits nor policies for quorum queues only, and names the default type
-    # of queues elsewhere.
+    # 3.10, Debian 12's, knows neither negative limits, nor consumer timeouts in policies, nor policies for quorum queues
+    # only, and names the default type of queues elsewhere.
     content["policies"] = [
-        {**policy, "apply-to": "queues"}
+        {
+            **policy,
+            "apply-to": "queues",
+            "definition": {key: value for key, value in policy["definition"].items() if key != "consumer-timeout"},
+        }
         for policy in content["policies"]
         if policy["definition"].get("delivery-limit") != -1
     ]

@@ -109,6 +109,21 @@ def test_a_site_is_reused_by_name_and_place(executor, bety_database):
     ]
 
 
+def test_a_workflow_says_where_it_is_and_is_left_alone_when_it_does(executor, bety_database, ledger, request_for):
+    row = ledger.accept_workflow(request_for("a"))
+    site = executor.site(name="Loobos", lat=52.17, lon=5.74)
+
+    def found():
+        return query(bety_database, "SELECT site_id, xmin::text FROM workflows WHERE id = %s", row.workflow_id)[0]
+
+    assert found()[0] is None
+    executor.place_workflow(row.workflow_id, site)
+    once = found()
+    assert once[0] == site
+    executor.place_workflow(row.workflow_id, site)
+    assert found() == once
+
+
 def test_a_site_with_an_area_is_found_by_its_centre(executor, bety_database):
     [(site,)] = query(
         bety_database,

@@ -43,6 +43,7 @@ def test_register_again_changes_nothing(ledger, workflow, plans):
     assert ledger.register_runs(workflow.workflow_id, runs[:3]) == 3
     prepared = ledger.read_workflow("a").prepared_at
     ledger.mark_queued(ledger.take_planned(workflow.workflow_id, workflow.queue, 1))
+    assert ledger.last_run_finished_at(workflow.workflow_id) is None
     assert ledger.register_runs(workflow.workflow_id, runs) == 2
     assert ledger.register_runs(workflow.workflow_id, runs) == 0
     assert ledger.read_workflow("a").prepared_at == prepared
@@ -96,6 +97,7 @@ def test_one_run_from_planned_to_succeeded(ledger, workflow, plans, ledger_datab
     later = NOON + timedelta(minutes=5)
     write(RunChange(key, RunState.RUNNING, 2, worker="pod-2", started_at=later))
     write(RunChange(key, RunState.SUCCEEDED, 2, exit_code=0, finished_at=later + timedelta(seconds=3)))
+    assert ledger.last_run_finished_at(workflow.workflow_id) == later + timedelta(seconds=3)
     [(_, state, attempt, exit_code, last_error)] = ledger.run_states(workflow.workflow_id)
     assert (state, attempt, exit_code, last_error) == (RunState.SUCCEEDED, 2, 0, "no weather")
     with ledger_database.transaction() as cursor:

@@ -83,7 +83,7 @@ def test_files_are_those_of_pecan(site: Site, finished: Manifest) -> None:
     files = set(site.sh(f"cd {folder} && find . -type f").splitlines())
     run_ids = site.sh(f"cat {folder}/run/runs.txt").split()
     assert len(set(run_ids)) == MEMBERS
-    expected = {"./pecan.xml"}
+    expected = {"./pecan.xml", "./pecan.CHECKED.xml", "./pecan.CONFIGS.xml", "./STATUS", "./provenance.json"}
     for run_id in run_ids:
         expected |= {f"./run/{run_id}/{name}" for name in ("config.json", "job.sh", "README.txt", "rabbitmq.out")}
         expected |= {f"./out/{run_id}/{name}" for name in ("1998.nc", "1998.nc.var", "logfile.txt")}
@@ -99,6 +99,23 @@ def test_files_are_those_of_pecan(site: Site, finished: Manifest) -> None:
     assert (config["schema"], config["run_id"]) == ("pecan-run/1", run_ids[0])
 
 
+def test_stages_are_those_of_pecan(site: Site, finished: Manifest) -> None:
+    lines = [line.split("\t") for line in site.sh(f"cat {finished['status']['folder']}/STATUS").splitlines()]
+    assert [line[0] for line in lines] == ["TRAIT", "CONFIG", "MODEL", "OUTPUT", "ENSEMBLE", "FINISHED"]
+    assert {line[3] for line in lines} == {"DONE"}
+    assert all(line[1] <= line[2] for line in lines)
+
+
+def test_provenance_names_what_made_the_results(site: Site, finished: Manifest) -> None:
+    folder = finished["status"]["folder"]
+    told = json.loads(site.sh(f"cat {folder}/provenance.json"))
+    assert told["pecan.xml"]["sha256"] == site.sh(f"sha256sum {folder}/pecan.xml").split()[0]
+    assert told["seed"] == finished["status"]["seed"]
+    assert (told["model"]["type"], told["model"]["revision"]) == ("DALEC", "ev")
+    assert told["operator"]["version"] == told["executor"]["version"]
+    assert told["executor"]["digests"], told
+
+
 def test_no_password_is_on_the_data_volume(site: Site, finished: Manifest) -> None:
     assert "password" not in site.sh(f"cat {finished['status']['folder']}/pecan.xml").lower()
 
@@ -108,6 +125,7 @@ def test_bety_has_the_workflow_and_its_runs(site: Site, finished: Manifest) -> N
     (workflow,) = site.query(f"SELECT * FROM workflows WHERE id = {workflow_id}")
     assert workflow["folder"] == finished["status"]["folder"]
     assert workflow["hostname"] == "docker"
+    assert workflow["site_id"] is not None
     assert workflow["started_at"] <= workflow["finished_at"]
     assert (workflow["start_date"][:10], workflow["end_date"][:10]) == ("1998-01-01", "1998-12-31")
     runs = site.query(

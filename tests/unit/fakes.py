@@ -267,6 +267,7 @@ class FakeLedger:
         self.faults = faults or Faults()
         self.now = now
         self.workflows: dict[str, WorkflowRow] = {}
+        self.dates: dict[int, tuple[str | None, str | None]] = {}
         self.runs: dict[RunKey, Run] = {}
         self.marker: str | None = None
         self.refuses: set[str] = set()
@@ -278,6 +279,7 @@ class FakeLedger:
             given = {
                 each.name: getattr(request, each.name) for each in fields(WorkflowRow) if hasattr(request, each.name)
             }
+            self.dates[workflow_id] = (request.start_date, request.end_date)
             empty = {each.name: None for each in fields(WorkflowRow)}
             self.workflows[request.uid] = WorkflowRow(
                 **{
@@ -306,6 +308,14 @@ class FakeLedger:
     @faulty
     def forget_folder(self, uid: str) -> None:
         self._change(uid, folder_policy="Retain")
+
+    @faulty
+    def report_settings(
+        self, workflow_id: int, *, start_date: str, end_date: str, stop_on_error: bool, ignored: Sequence[str]
+    ) -> None:
+        self.dates[workflow_id] = (start_date, end_date)
+        (uid,) = (row.uid for row in self.workflows.values() if row.workflow_id == workflow_id)
+        self._change(uid, stop_on_error=stop_on_error, settings_ignored=tuple(ignored))
 
     @faulty
     def update_workflow(self, uid: str, **given: Any) -> None:

@@ -33,7 +33,10 @@ ORIGIN = Origin(
     source="WOFOST 7.2 of pcse 6.0.13 (de Wit et al. 2019)",
     caveats="Crop, soil and calendar are those of pcse's demonstration data (Andalusia, 2000) where the run does not "
     "say otherwise; nothing is calibrated for the site.\n"
-    "Carbon is taken as 0.45 of dry matter (Bolinder et al. 2007).",
+    "Carbon is taken as 0.45 of dry matter (Bolinder et al. 2007).\n"
+    "CropYield is what storage organs weigh, also of a crop that is not ripe when the year or the run ends.\n"
+    "SoilMoistFrac is of the rooted layer: where no crop stands, of a layer that differs, or 0; its means over a year mix "
+    "them.",
 )
 
 CROP_STATES = ("DVS", "LAI", "WLV", "WST", "WRT", "WSO", "TWSO")

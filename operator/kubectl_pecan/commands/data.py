@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kubectl_pecan import screens
-from kubectl_pecan.app import ContextOption, NamespaceOption, Output, OutputOption, command, session
+from kubectl_pecan.app import ContextOption, NamespaceOption, Output, OutputOption, ReplaceOption, command, session
 from kubectl_pecan.copying import upload as upload_file
 from kubectl_pecan.copying import upload_plan
 from kubectl_pecan.datapod import data_volume
@@ -36,7 +36,7 @@ def ls(
 def upload(
     files: Annotated[list[Path], typer.Argument(help="Files, and folders with all that is in them.")],
     to: Annotated[str, typer.Option("--to", help="Folder on the data volume; made if missing.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Replace other files of the same names.")] = False,
+    replace: ReplaceOption = False,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     output: OutputOption = Output.TEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import sys
@@ -21,6 +22,7 @@ from kubectl_pecan.app import (
     NamespaceOption,
     Output,
     OutputOption,
+    ReplaceOption,
     Session,
     command,
     print_json,
@@ -29,12 +31,13 @@ from kubectl_pecan.app import (
 from kubectl_pecan.copying import download
 from kubectl_pecan.datapod import data_volume
 from kubectl_pecan.errors import CliError, ExitCode
+from kubectl_pecan.progress import Counts, has_ended
 from kubectl_pecan.volume import RemoteFile, Volume
 
 KIND = "PecanWorkflow"
 FOLLOW_SECONDS = 1.0
 RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-# What the worker leaves beside job.log when the attempt has come to its end.
+# What the worker leaves beside job.log when the attempt has come to its end, until the next one begins.
 RESULT = ".pecan-result.json"
 RUN_FOLDERS = ("run", "out")
 
@@ -45,7 +48,9 @@ app = typer.Typer()
 def logs(
     run: Annotated[str, typer.Argument(help="Id of the run, as conditions and ensemble.members.*.csv have it.")],
     workflow: Annotated[str | None, typer.Option("--workflow", "-w", help="Workflow of the run.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run ends, over all its attempts.")
+    ] = False,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     output: OutputOption = Output.TEXT,
@@ -59,12 +64,12 @@ def logs(
     candidates = [now.api.get(KIND, workflow)] if workflow else now.api.list(KIND)
     folders = folders_of(candidates)
     with data_volume(now.api) as volume:
-        folder = run_folder(volume, run, folders)
+        name, folder = run_folder(volume, run, folders)
         log = posixpath.join(folder, "job.log")
         if now.is_json:
             print_json({"run": run, "file": log, "log": _read_all(volume, log).decode(errors="replace")})
         else:
-            _print_log(volume, folder, log, follow)
+            _print_log(volume, log, lambda: not follow or _is_closed(volume, folder, now.api.get(KIND, name)))
 
 
 def folders_of(workflows: Sequence[Manifest]) -> dict[str, str]:
@@ -73,8 +78,11 @@ def folders_of(workflows: Sequence[Manifest]) -> dict[str, str]:
     return {name: folder for name, folder in found.items() if folder}
 
 
-def run_folder(volume: Volume, run: str, folders: dict[str, str]) -> str:
-    """The folder of a run. Raises CliError unless exactly one of the workflows has it, with a log in it."""
+def run_folder(volume: Volume, run: str, folders: dict[str, str]) -> tuple[str, str]:
+    """The workflow of a run, and the run's folder.
+
+    Raises CliError unless exactly one of the workflows has it, with a log in it.
+    """
     paths = {name: posixpath.join(folder, "run", run) for name, folder in folders.items()}
     having = {name: path for name, path in paths.items() if volume.size(path) is not None}
     if not having:
@@ -82,10 +90,24 @@ def run_folder(volume: Volume, run: str, folders: dict[str, str]) -> str:
         raise CliError(ExitCode.NOT_FOUND, f"{where} a run {run}: `kubectl pecan ls` of its folder's run/ shows them")
     if len(having) > 1:
         raise CliError(ExitCode.INVALID, f"several workflows have a run {run}: choose one with -w: {', '.join(having)}")
-    (path,) = having.values()
+    ((name, path),) = having.items()
     if volume.size(posixpath.join(path, "job.log")) is None:
         raise CliError(ExitCode.NOT_READY, f"run {run} has no job.log yet: no worker has begun with it")
-    return path
+    return name, path
+
+
+def _is_closed(volume: Volume, folder: str, workflow: Manifest) -> bool:
+    """Whether a run says nothing more: after an attempt that failed another may come while the workflow has open runs."""
+    if has_ended(workflow):
+        return True
+    result = posixpath.join(folder, RESULT)
+    if volume.size(result) is None:
+        return False
+    try:
+        state = json.loads(volume.read(result, 0))["state"]
+    except (ValueError, KeyError, TypeError):
+        state = None
+    return state in ("succeeded", "cancelled") or not Counts.of(workflow).open
 
 
 def _read_all(volume: Volume, path: str) -> bytes:
@@ -97,18 +119,21 @@ def _read_all(volume: Volume, path: str) -> bytes:
     return b"".join(parts)
 
 
-def _print_log(volume: Volume, folder: str, log: str, follow: bool) -> None:
-    offset, is_over = 0, not follow
+def _print_log(volume: Volume, log: str, is_closed: Callable[[], bool]) -> None:
+    offset = 0
     while True:
+        # Looked at before the last lines are read: they may come between.
+        is_over = is_closed()
+        # Another attempt begins its log anew.
+        if (volume.size(log) or 0) < offset:
+            offset = 0
         while data := volume.read(log, offset):
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             offset += len(data)
         if is_over:
             return
-        # Once more after the end has been seen: the last lines may have come between.
-        is_over = volume.size(posixpath.join(folder, RESULT)) is not None
-        time.sleep(0 if is_over else FOLLOW_SECONDS)
+        time.sleep(FOLLOW_SECONDS)
 
 
 @command(app, "results loobos-ensemble", "results loobos-ensemble --to results")
@@ -118,6 +143,7 @@ def results(
     everything: Annotated[
         bool, typer.Option("--all", help="With --to: the folders and output of all runs, too.")
     ] = False,
+    replace: ReplaceOption = False,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     output: OutputOption = Output.TEXT,
@@ -134,7 +160,7 @@ def results(
     found = (workflow.get("status") or {}).get("results")
     if not found and not (everything and (workflow.get("status") or {}).get("folder")):
         raise _no_results(workflow)
-    copies = [] if to is None else _copy(now, workflow, to, everything, lambda _path: True)
+    copies = [] if to is None else _copy(now, workflow, to, everything, replace, lambda _path: True)
     parts = [] if not found else [screens.results_table(found)]
     if to is not None:
         parts.append(screens.copies_table(copies))
@@ -147,6 +173,7 @@ def plot(
     variable: Annotated[list[str] | None, typer.Option("--variable", help="Only these; may be repeated.")] = None,
     to: Annotated[Path, typer.Option("--to", help="Folder for the figures.")] = Path(),
     pdf: Annotated[bool, typer.Option("--pdf", help="The PDF with a page a site, in place of the PNG.")] = False,
+    replace: ReplaceOption = False,
     is_opened: Annotated[bool, typer.Option("--open/--no-open", help="Open them in the system's viewer.")] = True,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
@@ -157,7 +184,8 @@ def plot(
     workflow = now.api.get(KIND, name)
     if not (workflow.get("status") or {}).get("results"):
         raise _no_results(workflow)
-    copies = _copy(now, workflow, to, False, lambda path: is_figure(path, variable or [], ".pdf" if pdf else ".png"))
+    ending = ".pdf" if pdf else ".png"
+    copies = _copy(now, workflow, to, False, replace, lambda path: is_figure(path, variable or [], ending))
     now.show(screens.copies_table(copies), copies)
     if is_opened and not now.is_json and now.console.is_terminal:
         for each in copies:
@@ -200,11 +228,12 @@ def _folder(workflow: Manifest) -> str:
 def _no_results(workflow: Manifest) -> CliError:
     name = workflow["metadata"]["name"]
     phase = (workflow.get("status") or {}).get("phase") or "Pending"
-    return CliError(ExitCode.NOT_READY, f"{KIND} {name} has no results ({phase}): {screens.sentence(workflow)}")
+    code = ExitCode.NOT_SUCCEEDED if has_ended(workflow) else ExitCode.NOT_READY
+    return CliError(code, f"{KIND} {name} has no results ({phase}): {screens.sentence(workflow)}")
 
 
 def _copy(
-    now: Session, workflow: Manifest, to: Path, of_runs: bool, wanted: Callable[[str], bool]
+    now: Session, workflow: Manifest, to: Path, of_runs: bool, replace: bool, wanted: Callable[[str], bool]
 ) -> list[dict[str, Any]]:
     folder = _folder(workflow)
     copies = []
@@ -217,6 +246,7 @@ def _copy(
         task = bars.add_task("copy", total=sum(file.size for file in files))
         for file in files:
             target = to.joinpath(*file.path.split("/"))
-            action = download(volume, posixpath.join(folder, file.path), target, lambda size: bars.advance(task, size))
+            remote = posixpath.join(folder, file.path)
+            action = download(volume, remote, target, replace, lambda size: bars.advance(task, size))
             copies.append({"file": str(target), "size": file.size, "action": action.value})
     return copies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,7 +39,12 @@ app = typer.Typer()
 
 @command(app, "submit loobos.yaml --watch", "submit pecan.xml --model sipnet --name demo-2")
 def submit(
-    file: Annotated[Path, typer.Argument(help="A manifest of a PecanWorkflow, or a pecan.xml.")],
+    file: Annotated[
+        Path | None, typer.Argument(show_default=False, help="A manifest of a PecanWorkflow, or a pecan.xml.")
+    ] = None,
+    filename: Annotated[
+        Path | None, typer.Option("--filename", "-f", help="Another way to give FILE, as kubectl has it.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the workflow, in place of the file's.")] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="PecanModel for a pecan.xml (default: the one of its type).")
@@ -58,12 +64,16 @@ def submit(
 
     It is checked here before it is sent.
     """
+    file = _one_file(file, filename)
     text = manifests.read_text(file)
     if manifests.is_xml(file, text):
         kind, revision = manifests.model_of_xml(file, text)
         now = session(namespace, context, output)
         model = model or manifests.decide_model(kind, revision, now.api.list("PecanModel"))
+        text, left_out = manifests.without_passwords(file, text)
         manifest = manifests.workflow_of_xml(file, text, model, name, base_dir)
+        if left_out:
+            sys.stderr.write(f"note: left out of what is sent: {', '.join(left_out)}\n")
     else:
         if model:
             raise CliError(ExitCode.USAGE, "--model is for a pecan.xml: a manifest names its model in spec.modelRef")
@@ -83,6 +93,13 @@ def submit(
         _watch(now, name)
 
 
+def _one_file(file: Path | None, filename: Path | None) -> Path:
+    given = file or filename
+    if given is None or (file and filename):
+        raise CliError(ExitCode.USAGE, "give one FILE, as `submit FILE` or `submit -f FILE`")
+    return given
+
+
 @command(app, "watch loobos-ensemble")
 def watch(
     name: NameArgument,
@@ -100,7 +117,7 @@ def watch(
 
 def _watch(now: Session, name: str) -> None:
     pace = Pace()
-    if now.console.is_terminal and not now.is_json:
+    if now.console.is_terminal and not now.console.is_dumb_terminal and not now.is_json:
         workflow = _watch_terminal(now, name, pace)
     else:
         workflow = _watch_lines(now, name, pace)
@@ -207,6 +224,10 @@ def decide_retry(workflow: Manifest, max_attempts: int | None) -> dict[str, Any]
     phase = (workflow.get("status") or {}).get("phase")
     if spec.get("cancel") or phase == "Cancelled":
         raise CliError(ExitCode.INVALID, f"{KIND} {name} is cancelled, and stays so: submit it anew under another name")
+    if phase == "Succeeded" and has_ended(workflow) and not Counts.of(workflow).failed:
+        raise CliError(
+            ExitCode.INVALID, f"{KIND} {name} has succeeded, and no run of it has failed: nothing to run again"
+        )
     wanted: dict[str, Any] = {"retryGeneration": int(spec.get("retryGeneration") or 0) + 1}
     if max_attempts is not None:
         wanted["retry"] = {"maxAttempts": max_attempts}

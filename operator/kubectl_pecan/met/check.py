@@ -138,7 +138,7 @@ def _variable(variable: Any, begins: list[datetime] | None, step: int | None, pr
     if "time" not in variable.dimensions or variable.size != variable.shape[variable.dimensions.index("time")]:
         problems.append(f"{variable.name} is not along time at one place: every other dimension must have length 1")
         return VariableReport(variable.name, units, None, None)
-    if conversion is None or conversion.per_step:
+    if conversion is None or not quantity.is_read(units):
         problems.append(f"{variable.name} has the units {units!r}, which should be {quantity.units}")
         return VariableReport(variable.name, units, None, None)
     raw = np.ma.filled(variable[:].astype(np.float64), np.nan).reshape(-1)

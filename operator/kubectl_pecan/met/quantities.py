@@ -50,6 +50,10 @@ class Quantity:
         """How to get from these units to PEcAn's; None for units that are not known for this variable."""
         return self.conversions.get(normal_units(units))
 
+    def is_read(self, units: str) -> bool:
+        """Whether models read the variable in these units: PEcAn's own, or one of the few that model images convert."""
+        return normal_units(units) in {self.units, *(_ALSO_READ & self.conversions.keys())}
+
     def plausible(self, values: Array, step_seconds: float) -> NDArray[np.bool_]:
         """Whether values, in PEcAn's unit, are in the range; what is not finite is not."""
         inside: NDArray[np.bool_] = (values >= self.least) & (values <= self.limit(step_seconds))
@@ -64,6 +68,8 @@ class Quantity:
         ]
 
 
+# What the model images of this project take beside PEcAn's units.
+_ALSO_READ = frozenset({"degC", "mm s-1", "1", "ppm", "umol mol-1"})
 _WORDS = {
     "kelvin": "K",
     "degk": "K",

@@ -56,7 +56,8 @@ InputTag = Annotated[
     str,
     *text(r"^[a-z][a-z0-9_]*$", "must be a PEcAn input tag in lower case, such as met, soil or poolinitcond", 64),
 ]
-_UNDER_DATA = r"^/data(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)+$"
+_BELOW_DATA = r"(/(\.?[A-Za-z0-9_+=:@,%~-]|\.\.[A-Za-z0-9._+=:@,%~-])[A-Za-z0-9._+=:@,%~-]*)"
+_UNDER_DATA = rf"^/data{_BELOW_DATA}+$"
 _LENGTH, _CHECK, _RULE = text(
     _UNDER_DATA,
     "must be an absolute path under /data without '..', spaces or empty parts, such as /data/met/loobos/Loobos",
@@ -65,6 +66,14 @@ _LENGTH, _CHECK, _RULE = text(
 DataPath = Annotated[str, _LENGTH, _CHECK, _RULE]
 # A rule for every path of every site would cost more than the API server allows a CRD; a pattern costs nothing.
 SitePath = Annotated[str, _LENGTH, _CHECK, Extra({"pattern": _UNDER_DATA})]
+DataFolder = Annotated[
+    str,
+    *text(
+        rf"^/data{_BELOW_DATA}*$",
+        "must be /data or a folder under it, as an absolute path without '..', spaces or empty parts, such as /data/met",
+        512,
+    ),
+]
 PftName = Annotated[
     str,
     *text(
@@ -247,6 +256,9 @@ class Pft(
     """Files with more traits. Where several give the same trait, traits above win, then samplesCsv, posteriorFiles, csv."""
 
 
+Seed = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
 class Ensemble(
     ApiModel,
     json_schema_extra=rules(
@@ -270,7 +282,7 @@ class Ensemble(
     sampling_method: Literal["uniform", "lhc", "halton", "sobol", "torus"] = "uniform"
     """How the parameter space is sampled: uniform draws independent quantiles, lhc is a Latin hypercube, halton, sobol
     and torus are sequences that fill the space evenly. A larger ensemble keeps the members of a smaller one, but for lhc."""
-    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+    seed: Seed | None = None
     """Seed of the draws: the same seed and priors give the same ensemble anywhere. Left out, it follows from the
     workflow's uid; status.seed has it."""
 
@@ -326,6 +338,9 @@ class SensitivityAnalysis(
     """First year of the analysis; left out, the first year of the runs."""
     end_year: Year | None = None
     """Last year of the analysis; left out, the last year of the runs."""
+    seed: Seed | None = None
+    """Seed of the draws of the variance decomposition, where there is no ensemble whose seed it is. Left out, it follows
+    from the workflow's uid; status.seed has it."""
 
 
 class Retry(ApiModel):
@@ -363,7 +378,7 @@ class PecanXml(
     """Where the text is in a ConfigMap; it is read when the workflow is accepted and when it is prepared."""
     path: DataPath | None = None
     """The file on the data volume."""
-    base_dir: DataPath | None = None
+    base_dir: DataFolder | None = None
     """Folder in which relative paths of the pecan.xml begin; left out, the folder of path."""
 
 
@@ -464,6 +479,12 @@ class WorkflowSpec(
             "variables are required where there is no ensemble to take them from",
             path=".sensitivityAnalysis.variables",
             reason="FieldValueRequired",
+        ),
+        rule(
+            "!has(self.ensemble) || !has(self.sensitivityAnalysis) || !has(self.sensitivityAnalysis.seed)",
+            "is not allowed beside an ensemble: the ensemble's seed counts for both, give ensemble.seed",
+            path=".sensitivityAnalysis.seed",
+            reason="FieldValueForbidden",
         ),
         rule(
             "!has(self.sensitivityAnalysis) || !has(self.pfts)"
@@ -696,7 +717,8 @@ class WorkflowStatus(Status):
     folder: Annotated[str, Field(max_length=255)] | None = None
     """The workflow's folder on the data volume."""
     seed: Bound | None = None
-    """Seed of the draws; with it in spec.ensemble.seed another workflow has the same members."""
+    """Seed of the draws; with it in spec.ensemble.seed, or without an ensemble in spec.sensitivityAnalysis.seed, another
+    workflow has the same draws. Of a workflow given as pecanXml, the pecan.xml in its folder has the seed."""
     runs: RunNumbers | None = None
     """Runs by state."""
     progress: Annotated[str, Field(max_length=32)] | None = None

@@ -18,7 +18,7 @@ RunValues = tuple[int, str, str, str, str]
 
 
 class Bety:
-    """Rows are looked for first and added when absent, never changed.
+    """Rows are looked for first and added when absent; those that are there are not changed, but for a workflow's site.
 
     BETY has no unique key on most of what is looked for, so each kind of row is written under an advisory lock.
     """
@@ -89,6 +89,15 @@ class Bety:
                 )
                 found = cursor.fetchone()
             return _only(found)
+
+    def place_workflow(self, workflow_id: int, site_id: int) -> None:
+        """Say in `workflows` that it is about this one site, as PEcAn's web pages do."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE public.workflows SET site_id = %(site_id)s"
+                " WHERE id = %(workflow_id)s AND site_id IS DISTINCT FROM %(site_id)s",
+                {"workflow_id": workflow_id, "site_id": site_id},
+            )
 
     def ensemble(self, *, workflow_id: int, runtype: str) -> int:
         """ensembles.id of this workflow and run type (`ensemble`, `sensitivity analysis`), added when absent."""

@@ -135,8 +135,8 @@ def _sensitivity_analysis(workflow: PecanWorkflow) -> pecanxml.SensitivityAnalys
 
 def seed(workflow: PecanWorkflow) -> int:
     """What the draws depend on: the user's seed, else one from the uid."""
-    given = workflow.spec.ensemble.seed if workflow.spec.ensemble else None
-    return pecanxml.seed_of(workflow.uid) if given is None else given
+    part = workflow.spec.ensemble or workflow.spec.sensitivity_analysis
+    return pecanxml.seed_of(workflow.uid) if part is None or part.seed is None else part.seed
 
 
 def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml: str | Ours) -> Manifest:
@@ -150,14 +150,17 @@ def settings_config(workflow: PecanWorkflow, owner: Mapping[str, Any], pecan_xml
     }
 
 
-def prepare_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site) -> Manifest:
-    """folder (ours) > framework > register (ours)."""
+def prepare_job(
+    workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site, told: Mapping[str, Any]
+) -> Manifest:
+    """folder (ours) > framework > register (ours); `told` is the operator's part of provenance.json."""
     steps = [
         ("folder", "folder", None),
         ("framework", "prepare", site.bety_secret),
         ("register", "register", site.ledger_secret),
     ]
     containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    containers[0]["env"].append(_provenance(told))
     # The step `folder` puts pecan.xml beside the data; all later ones read it there.
     source = workflow.spec.pecan_xml
     if source is not None and source.path is not None:
@@ -167,15 +170,22 @@ def prepare_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: Workflow
     return _job(workflow, owner, row, site, "prepare", containers, volumes)
 
 
-def analyse_job(workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site) -> Manifest:
-    """resume (ours) > framework > report (ours)."""
+def analyse_job(
+    workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site, told: Mapping[str, Any]
+) -> Manifest:
+    """resume (ours) > framework > report (ours); `told` is the operator's part of provenance.json."""
     steps = [
         ("resume", "resume", site.ledger_secret),
         ("framework", "analyse", None),
         ("report", "report", site.ledger_secret),
     ]
     containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    containers[0]["env"].append(_provenance(told))
     return _job(workflow, owner, row, site, "analyse", containers, [])
+
+
+def _provenance(told: Mapping[str, Any]) -> Manifest:
+    return {"name": "PECAN_PROVENANCE", "value": json.dumps(told)}
 
 
 def is_current(job: Mapping[str, Any], uid: str, retry_generation: int) -> bool:

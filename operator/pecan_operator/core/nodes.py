@@ -6,7 +6,7 @@ SET and DROPPED hold whoever runs the workflow; HONOURED, IGNORED and REFUSED ar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -52,7 +52,7 @@ NODES = (
     Node("modeloutdir", Verdict.DROPPED, "always `out` in the workflow's folder"),
     Node("email", Verdict.DROPPED, "nothing is mailed: wait for the PecanWorkflow"),
     Node("settings.info", Verdict.DROPPED, "a saved file says `checked`, and would not be checked again"),
-    Node("info", Verdict.HONOURED, "notes for people, which no program reads"),
+    Node("info", Verdict.DROPPED, "notes for people, which no program reads"),
     Node("pfts/pft/name", Verdict.HONOURED, ""),
     Node("pfts/pft/constants/*", Verdict.HONOURED, "a constant wins over a prior of the same name"),
     Node("pfts/pft/priors/prior/trait", Verdict.HONOURED, "ours, with the columns of BETY's table `priors`"),
@@ -65,13 +65,19 @@ NODES = (
     Node("pfts/pft/outdir", Verdict.IGNORED, "no posteriors are looked for there"),
     Node("pfts/pft/posteriorid", Verdict.IGNORED, "BETY's posteriors are not read"),
     Node("meta.analysis", Verdict.REFUSED, "give its result as `pft/priors`, and remove the node"),
+    Node("ensemble/ensemble.id", Verdict.DROPPED, "a saved file has the id of the ensemble it was saved of"),
     Node("ensemble/size", Verdict.HONOURED, "1 if left out, as in PEcAn"),
     Node("ensemble/variable", Verdict.HONOURED, "those of `sensitivity.analysis` if left out, as in PEcAn"),
     Node("ensemble/start.year", Verdict.HONOURED, ""),
     Node("ensemble/end.year", Verdict.HONOURED, ""),
     Node("ensemble/seed", Verdict.HONOURED, "ours; follows from the workflow's uid if left out"),
     Node("ensemble/samplingspace/*/parent", Verdict.HONOURED, "of inputs, the tag of another one"),
-    Node("ensemble/samplingspace/*/method", Verdict.HONOURED, "of `parameters`, and of inputs by their tag"),
+    Node(
+        "ensemble/samplingspace/*/method",
+        Verdict.HONOURED,
+        "of `parameters`, and of inputs by their tag; `ignored` of one that `run/inputs` has not",
+    ),
+    Node("sensitivity.analysis/ensemble.id", Verdict.DROPPED, "as `ensemble/ensemble.id`"),
     Node("sensitivity.analysis/quantiles/sigma", Verdict.HONOURED, "-3 to 3 if there are no quantiles, as in PEcAn"),
     Node("sensitivity.analysis/quantiles/quantile", Verdict.HONOURED, ""),
     Node("sensitivity.analysis/variable", Verdict.HONOURED, "those of `ensemble` if left out, as in PEcAn"),
@@ -113,7 +119,27 @@ NODES = (
 """In the order of precedence: the first row that fits holds. A node that no row fits is IGNORED."""
 
 _SITE = re.compile(r"settings\.[0-9]+|site\.[A-Za-z0-9_.-]+")
-_PATTERNS = tuple((tuple(node.path.split("/")), node) for node in NODES)
+
+
+@dataclass
+class _Branch:
+    """The rows as a tree, for a pecan.xml has up to 50,000 nodes; `row` is the number of the row that ends here."""
+
+    below: dict[str, _Branch] = field(default_factory=dict)
+    row: int | None = None
+
+
+def _tree() -> _Branch:
+    root = _Branch()
+    for number, node in enumerate(NODES):
+        branch = root
+        for tag in node.path.split("/"):
+            branch = branch.below.setdefault(tag, _Branch())
+        branch.row = number
+    return root
+
+
+_TREE = _tree()
 
 
 def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:
@@ -123,13 +149,17 @@ def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:
 
 def find(place: tuple[str, ...]) -> Node | None:
     """The row of a place; None when there is none."""
-    return next((node for pattern, node in _PATTERNS if _fits(pattern, place) and len(pattern) == len(place)), None)
+    rows = [branch.row for branch in _branches(place) if branch.row is not None]
+    return NODES[min(rows)] if rows else None
 
 
 def has_rows_below(place: tuple[str, ...]) -> bool:
     """Whether what becomes of a node is said of the nodes below it."""
-    return any(len(pattern) > len(place) and _fits(pattern, place) for pattern, _ in _PATTERNS)
+    return any(branch.below for branch in _branches(place))
 
 
-def _fits(pattern: tuple[str, ...], place: tuple[str, ...]) -> bool:
-    return all(wanted in ("*", tag) for wanted, tag in zip(pattern, place, strict=False))
+def _branches(place: tuple[str, ...]) -> list[_Branch]:
+    branches = [_TREE]
+    for tag in place:
+        branches = [branch.below[key] for branch in branches for key in (tag, "*") if key in branch.below]
+    return branches

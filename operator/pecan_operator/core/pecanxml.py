@@ -188,6 +188,11 @@ def render(settings: Settings) -> str:
     _text(ET.SubElement(root, "workflow"), "id", settings.workflow_id)
     if root.tag == MULTI_ROOT:
         _text(ET.SubElement(root, "multisettings"), "multisettings", "run")
+    return as_text(root)
+
+
+def as_text(root: ET.Element) -> str:
+    """Settings as the text of a file, a node a line."""
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 

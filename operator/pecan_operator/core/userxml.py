@@ -26,6 +26,7 @@ MOST_BYTES = 1024 * 1024
 MOST_NODES = 50_000
 DEEPEST = 12
 MOST_IGNORED = 100
+_SAMPLING = ("ensemble", "samplingspace")
 _ROOTS = ("pecan", MULTI_ROOT)
 _ENCODINGS = ("utf-8", "ascii")
 _DECLARED = re.compile(r"""<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([^"']{0,80})["']""")
@@ -75,7 +76,7 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     root, lines = _read(text)
     if root.tag not in _ROOTS:
         _refuse(f"starts with <{root.tag[:80]}>, not with <pecan> or <pecan.multi>")
-    made = _Adoption(ours, lines)
+    made = _Adoption(ours, lines, {element.tag for inputs in root.iterfind("run//inputs") for element in inputs})
     result = made.children(root, (), root.tag)
     _check_multisettings(root, made)
     _check_site_pfts(root, made)
@@ -177,6 +178,7 @@ class _Adoption:
 
     ours: Ours
     lines: dict[int, int]
+    inputs: set[str]
     ignored: dict[str, None] = field(default_factory=dict)
     _sites: int = 0
 
@@ -195,6 +197,8 @@ class _Adoption:
             copy = self._one(child, below)
             if copy is not None:
                 made.append(copy)
+        if place == ("run",):
+            self._check_sites(element)
         self._check(element, place)
         return made
 
@@ -205,7 +209,7 @@ class _Adoption:
     def _one(self, element: ET.Element, place: tuple[str, ...]) -> ET.Element | None:
         row = nodes.find(place)
         if row is None:
-            if nodes.has_rows_below(place):
+            if nodes.has_rows_below(place) and not self._samples_nothing(place):
                 return self.children(element, place, element.tag)
             self._ignore(element, place)
             return None
@@ -225,6 +229,12 @@ class _Adoption:
     def _ignore(self, element: ET.Element, place: tuple[str, ...]) -> None:
         if _says_something(element) and len(self.ignored) < MOST_IGNORED:
             self.ignored["/".join(place)[:100]] = None
+
+    def _samples_nothing(self, place: tuple[str, ...]) -> bool:
+        """Whether it says how to sample an input that is not there, which PEcAn passes over."""
+        if place[:2] != _SAMPLING or len(place) != 3:
+            return False
+        return place[2] != "parameters" and place[2] not in self.inputs
 
     def _input(self, element: ET.Element, place: tuple[str, ...]) -> ET.Element:
         made, path = ET.Element(element.tag), ET.Element("path")
@@ -254,6 +264,22 @@ class _Adoption:
                 place,
                 f"is {given[:80]!r}, but the model of modelRef has {wanted!r}: remove the node, or name another model",
             )
+
+    def _check_sites(self, run: ET.Element) -> None:
+        """The parts of several sites have all that is said of a run; what stood beside or around one would be lost."""
+        parts = [child for child in run if nodes.segment(("run",), child.tag) == ("run",)]
+        if not parts:
+            return
+        first = f"run/{parts[0].tag[:80]}"
+        if run.tag != "run":
+            self.refuse(parts[0], ("run", parts[0].tag), f"is inside run/{run.tag[:80]}: write it beside the other")
+        for child in run:
+            if (
+                nodes.segment(("run",), child.tag) != ("run",)
+                and _says_something(child)
+                and _is_honoured(("run", child.tag))
+            ):
+                self.refuse(child, ("run", child.tag), f"is beside {first}: write it into the part of each site")
 
     def _check(self, element: ET.Element, place: tuple[str, ...]) -> None:
         """What a node lacks that PEcAn would have found in BETY."""

@@ -88,8 +88,10 @@ class ModelHandler:
         memory = self._memories.setdefault(obj["metadata"]["uid"], Memory())
         try:
             model = PecanModel.parse(obj)
+            if memory.done is None:
+                self._check_queue_is_free(model, obj)
             installation = self.context.installations.get(key.namespace)
-            self._register(model, obj, installation, memory)
+            self._register(model, installation, memory)
         except OperatorError as error:
             self.context.report_failure(obj, error, "Pending" if isinstance(error, NotYet) else "Degraded")
             raise
@@ -120,7 +122,7 @@ class ModelHandler:
                     "delete one of the two",
                 )
 
-    def _register(self, model: PecanModel, obj: Object, installation: Installation, memory: Memory) -> None:
+    def _register(self, model: PecanModel, installation: Installation, memory: Memory) -> None:
         wanted = (
             installation.connections.platform_uid,
             installation.broker.connections,
@@ -129,7 +131,6 @@ class ModelHandler:
         )
         if memory.done == wanted:
             return
-        self._check_queue_is_free(model, obj)
         memory.queue = model.spec.queue
         memory.model_id = installation.bety.register_model(
             hostname=installation.connections.hostname,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pecan_executor.usersettings import read_user_settings
+from pecan_executor.usersettings import UserSettings, read_user_settings
 from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import jobs, pecanxml
 from pecan_operator.core.userxml import Ours
@@ -22,6 +22,15 @@ class Asked:
     end_date: str | None
     stop_on_error: bool
     ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToRun:
+    """The pecan.xml to run, or what completes one that only a Job can read. `asked` is what it asks for where that may be
+    something else than was accepted, for a ConfigMap can be changed."""
+
+    pecan_xml: str | Ours
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -47,19 +56,19 @@ class SettingsSource:
         text = self._text(workflow)
         if text is None:
             return Asked(None, None, bool(spec.stop_on_error))
-        user = read_user_settings(text, jobs.ours(workflow, None, model, queue, hostname))
-        settings = user.settings
-        return Asked(
-            settings.start_date.isoformat(), settings.end_date.isoformat(), settings.stop_on_error, user.ignored
-        )
+        return _asked(read_user_settings(text, jobs.ours(workflow, None, model, queue, hostname)))
 
-    def pecan_xml(self, workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> str | Ours:
-        """The pecan.xml to run, or what completes one that only a Job can read."""
-        if workflow.spec.pecan_xml is None:
-            return pecanxml.render(jobs.settings(workflow, row, model, hostname))
+    def to_run(self, workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> ToRun:
+        """What is run of a workflow that has a row."""
+        source = workflow.spec.pecan_xml
+        if source is None:
+            return ToRun(pecanxml.render(jobs.settings(workflow, row, model, hostname)))
         ours = jobs.ours(workflow, row, model, row.queue, hostname)
         text = self._text(workflow)
-        return ours if text is None else pecanxml.render(read_user_settings(text, ours).settings)
+        if text is None:
+            return ToRun(ours)
+        user = read_user_settings(text, ours)
+        return ToRun(pecanxml.render(user.settings), _asked(user) if source.config_map else None)
 
     def _text(self, workflow: PecanWorkflow) -> str | None:
         """None: it is on the data volume."""
@@ -77,3 +86,8 @@ class SettingsSource:
         if text is None:
             raise NotYet("PecanXmlMissing", f"ConfigMap {name} has no key {key} in its data: add it", 10.0)
         return text
+
+
+def _asked(user: UserSettings) -> Asked:
+    settings = user.settings
+    return Asked(settings.start_date.isoformat(), settings.end_date.isoformat(), settings.stop_on_error, user.ignored)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, labels, pecanxml
+from pecan_operator.core import jobs, labels, pecanxml, provenance
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
 from pecan_operator.core.pace import Pace
@@ -227,15 +229,14 @@ class WorkflowHandler:
         """Do what the plan says; True when the ledger changed by it."""
         row = facts.row
         if plan.step is Step.PREPARE:
-            if facts.prepare.state is JobState.ABSENT:
-                self._prepare(workflow, obj, installation, row)
-            return False
+            return facts.prepare.state is JobState.ABSENT and self._prepare(workflow, obj, installation, row)
         if plan.step is Step.RUN:
             installation.loop.wake()
             return False
         if plan.step is Step.ANALYSE:
             if facts.analyse.state is JobState.ABSENT:
-                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation)), row)
+                told = self._provenance(workflow)
+                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation), told), row)
             return False
         if plan.step is Step.CANCEL:
             self._cancel(installation, row, plan.message)
@@ -251,12 +252,32 @@ class WorkflowHandler:
             return True
         return False
 
-    def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> None:
+    def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> bool:
+        """Start the Job; True when what the ledger says of the settings was brought up to date."""
         model = self._model(workflow)
         described = self._described(model, self._model_id(model))
-        pecan_xml = self._source.pecan_xml(workflow, row, described, installation.connections.hostname)
-        self.context.ensure(jobs.settings_config(workflow, obj, pecan_xml))
-        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation)), row)
+        run = self._source.to_run(workflow, row, described, installation.connections.hostname)
+        if run.asked is not None:
+            installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
+        self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))
+        told = self._provenance(workflow)
+        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation), told), row)
+        return run.asked is not None
+
+    def _provenance(self, workflow: PecanWorkflow) -> dict[str, Any]:
+        namespace, name = workflow.namespace, workflow.spec.model_ref.name
+        model = None
+        # the analysis does without a model that is gone or has become wrong
+        with suppress(OperatorError):
+            model = self._model(workflow)
+        return provenance.told(
+            workflow,
+            model,
+            self.context.settings.images.executor,
+            version("pecan-operator"),
+            prepare_pods=self.context.pods(KIND, namespace, workflow.name, "prepare"),
+            worker_pods=self.context.pods("PecanModel", namespace, name, "worker"),
+        )
 
     @staticmethod
     def _described(model: PecanModel, model_id: int) -> pecanxml.Model:

@@ -150,6 +150,19 @@ def test_resources_cannot_be_changed() -> None:
         model.spec.suspend = True  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("folder", "good"),
+    [("/data", True), ("/data/met", True), ("/data/", False), ("/database", False), ("/data/..", False), ("/", False)],
+)
+def test_relative_paths_may_begin_at_the_data_volume_itself(folder: str, good: bool) -> None:
+    obj = read("examples/workflows/loobos-pecanxml.yaml")
+    obj["spec"]["pecanXml"]["baseDir"] = folder
+    if good:
+        assert PecanWorkflow.parse(obj).spec.pecan_xml.base_dir == folder
+    else:
+        assert "spec.pecanXml.baseDir: must be /data or a folder under it" in problem_of(PecanWorkflow, obj)
+
+
 PATH: TypeAdapter[str] = TypeAdapter(DataPath)
 _PATH_TEXT = st.lists(st.sampled_from(["data", "/", "..", ".", "met", "a.nc", " ", "$", "~", "\n", "é"]), max_size=12)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,11 +139,40 @@ def test_files_go_through_exec(kube: KubeApi, api: Api, tmp_path: Path) -> None:
     with kube.run("data-x", ("python3", "-c", "print(1 + 1)")) as channel:
         volume = Volume(channel)
         assert upload(volume, local, "/data/met/file", False, lambda _: None) is Action.COPY
-        assert download(volume, "/data/met/file", tmp_path / "back", lambda _: None) is Action.COPY
+        assert download(volume, "/data/met/file", tmp_path / "back", False, lambda _: None) is Action.COPY
     assert (tmp_path / "back").read_bytes() == local.read_bytes()
     assert commands == [["python3", "-c", "print(1 + 1)"]]
     # Other calls of the same client are no WebSockets for it.
     assert kube.get("PecanModel", "dalec")
+
+
+def test_what_has_been_read_is_not_kept(kube: KubeApi, api: Api, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(8_000_000))
+    api.program = lambda _: Program(tmp_path)
+    with kube.run("data-x", ("true",)) as channel:
+        volume = Volume(channel)
+        volume.read("/data/file", 0)
+        tracemalloc.start()
+        try:
+            offset = 0
+            while data := volume.read("/data/file", offset):
+                offset += len(data)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert offset == 8_000_000
+    assert kept < 4_000_000
+
+
+def test_ctrl_c_while_exec_is_opened_is_no_fault_of_the_cluster(
+    kube: KubeApi, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kubernetes.stream.ws_client, "create_websocket", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        kube.run("data-x", ("true",))
 
 
 def test_a_session_that_ends_is_told(kube: KubeApi, api: Api) -> None:

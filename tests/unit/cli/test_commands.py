@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +76,9 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def running(done: int = 40, **runs: int) -> dict[str, Any]:
-    counts = {"succeeded": done, "running": 4, "planned": 100 - 4 - done, **runs}
-    return workflow("loobos", "Running", f"{done} succeeded of 100", counts, startedAt="2026-05-01T08:00:00Z")
+def running(done: int = 40, **more: Any) -> dict[str, Any]:
+    counts = {"succeeded": done, "running": 4, "planned": 100 - 4 - done}
+    return workflow("loobos", "Running", f"{done} succeeded of 100", counts, startedAt="2026-05-01T08:00:00Z", **more)
 
 
 def ended(phase: str = "Succeeded", **more: Any) -> dict[str, Any]:
@@ -198,6 +200,22 @@ def test_submit_a_manifest(run: Run, api: FakeApi) -> None:
     assert run("submit", "loobos.yaml", "--name", "again", "-o", "json").json()["metadata"]["name"] == "again"
 
 
+def test_submit_takes_the_file_as_kubectl_does(run: Run, api: FakeApi) -> None:
+    assert run("submit", "-f", "loobos.yaml").code == 0
+    assert run("submit", "--filename", "loobos.yaml", "--name", "again").code == 0
+    assert [each["metadata"]["name"] for each in api.created] == ["loobos", "again"]
+    for wrong in ((), ("loobos.yaml", "-f", "loobos.yaml")):
+        done = CliRunner().invoke(app, ["submit", *wrong])
+        assert done.exit_code == ExitCode.USAGE
+        assert "give one FILE" in done.stderr
+
+
+def test_version(run: Run) -> None:
+    said = run("--version")
+    assert said.code == 0
+    assert said.out == f"kubectl pecan {metadata.version('pecan-operator')}\n"
+
+
 def test_submit_dry_run_makes_nothing(run: Run, api: FakeApi) -> None:
     assert "would be made" in run("submit", "loobos.yaml", "--dry-run", "--watch").out
     assert not api.created
@@ -215,7 +233,26 @@ def test_submit_a_pecan_xml(run: Run, api: FakeApi, tmp_path: Path) -> None:
     assert api.created[2]["spec"]["pecanXml"] == {"inline": XML, "baseDir": "/data/met"}
     said = run("submit", "pecan.xml", "--name", "fourth", "--base-dir", "met")
     assert (said.code, len(api.created)) == (ExitCode.INVALID, 3)
-    assert "spec.pecanXml.baseDir: must be an absolute path under /data" in said.err
+    assert "spec.pecanXml.baseDir: must be /data or a folder under it" in said.err
+
+
+def test_no_password_is_sent(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    api.objects.append(model("dalec", "Idle", "no work"))
+    secret = (
+        "<pecan><!-- <password>s3cret</password> --><model><type>DALEC</type></model>"
+        "<database><bety><user>bety</user><password>s3cret</password></bety></database>"
+        "<host><name>localhost</name><rabbitmq><uri>amqp://guest:s3cret@rabbitmq/%2F</uri></rabbitmq></host></pecan>"
+    )
+    (tmp_path / "pecan.xml").write_text(secret)
+    done = CliRunner().invoke(app, ["submit", "pecan.xml", "-o", "json"])
+    assert done.exit_code == 0
+    assert "s3cret" not in done.output
+    assert done.stderr == "note: left out of what is sent: database/bety/password, host/rabbitmq/uri\n"
+    inline = api.created[0]["spec"]["pecanXml"]["inline"]
+    assert "s3cret" not in inline
+    assert "<user>bety</user>" in inline
+    assert json.loads(done.stdout)["spec"]["pecanXml"]["inline"] == inline
+    assert (tmp_path / "pecan.xml").read_text() == secret
 
 
 @pytest.mark.parametrize(
@@ -320,6 +357,19 @@ def test_watch_on_a_terminal(api: FakeApi, clock: Clock, monkeypatch: pytest.Mon
     assert "4 of at most 8, 3 busy" in text
 
 
+def test_watch_on_a_terminal_that_can_only_write_lines(
+    api: FakeApi, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    monkeypatch.setenv("TERM", "dumb")
+    made = Console(force_terminal=True, width=90, color_system=None, record=True)
+    monkeypatch.setattr(shared, "console", lambda: made)
+    api.looks["loobos"] = [running(40), running(60), ended()]
+    assert CliRunner().invoke(app, ["watch", "loobos"]).exit_code == 0
+    assert [line.split()[0] for line in made.export_text().splitlines()] == ["Running", "Running", "Succeeded"]
+
+
 # cancel, retry, suspend, resume
 
 
@@ -357,6 +407,17 @@ def test_what_has_ended_cannot_be_stopped(run: Run, api: FakeApi, command: str) 
     said = run(command, "loobos")
     assert said.code == ExitCode.INVALID
     assert "has ended (Succeeded)" in said.err
+
+
+def test_a_workflow_without_failed_runs_is_not_retried(run: Run, api: FakeApi) -> None:
+    found = ended("Succeeded")
+    api.objects.append(found)
+    said = run("retry", "loobos")
+    assert said.code == ExitCode.INVALID
+    assert "no run of it has failed" in said.err
+    assert "retryGeneration" not in found["spec"]
+    found["status"]["runs"] = {"total": 12, "succeeded": 11, "failed": 1}
+    assert run("retry", "loobos").code == 0
 
 
 def test_a_cancelled_workflow_is_not_retried(run: Run, api: FakeApi) -> None:
@@ -410,17 +471,42 @@ def test_logs(run: Run, api: FakeApi, folder: Path) -> None:
 def test_logs_that_are_followed(
     run: Run, api: FakeApi, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.objects.append(ended())
+    api.objects.append(running(folder=FOLDER))
     log, result = (folder / "run/99000000007" / name for name in ("job.log", ".pecan-result.json"))
     result.unlink()
 
     def sleep(_seconds: float) -> None:
         with log.open("a") as file:
             file.write("another\n")
-        result.touch()
+        result.write_text('{"state": "succeeded"}')
 
     monkeypatch.setattr(clock, "sleep", sleep)
-    assert run("logs", "99000000007", "--follow").out == "one line\nanother\nanother\n"
+    assert run("logs", "99000000007", "--follow").out == "one line\nanother\n"
+
+
+def test_logs_are_followed_into_the_next_attempt(
+    run: Run, api: FakeApi, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.objects.append(running(folder=FOLDER))
+    log, result = (folder / "run/99000000007" / name for name in ("job.log", ".pecan-result.json"))
+    result.write_text('{"state": "failed"}')
+    steps = [
+        lambda: (result.unlink(), log.write_text("again\n")),
+        lambda: result.write_text('{"state": "succeeded"}'),
+        lambda: None,
+    ]
+    monkeypatch.setattr(clock, "sleep", lambda _: steps.pop(0)())
+    assert run("logs", "99000000007", "--follow").out == "one line\nagain\n"
+
+
+@pytest.mark.parametrize("left", [None, "{}", "no JSON", "[]", '{"state": "failed"}'])
+def test_following_ends_with_the_workflow(run: Run, api: FakeApi, folder: Path, clock: Clock, left: str | None) -> None:
+    result = folder / "run/99000000007/.pecan-result.json"
+    result.unlink() if left is None else result.write_text(left)
+    api.objects.append(running(folder=FOLDER))
+    api.looks["loobos"] = [running(folder=FOLDER), running(folder=FOLDER), ended("Failed")]
+    assert run("logs", "99000000007", "--follow", "-w", "loobos").out == "one line\n"
+    assert not api.looks["loobos"]
 
 
 @pytest.mark.parametrize(
@@ -489,7 +575,10 @@ def test_results_are_copied(run: Run, api: FakeApi, folder: Path, tmp_path: Path
     )
     assert {each["action"] for each in first} == {"copied"}
     (tmp_path / "here" / "pecan.xml").write_text("edited")
-    again = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
+    said = run("results", "loobos", "--to", "here")
+    assert (said.code, "here/pecan.xml exists and is another file" in said.err) == (ExitCode.INVALID, True)
+    assert (tmp_path / "here" / "pecan.xml").read_text() == "edited"
+    again = run("results", "loobos", "--to", "here", "--replace", "-o", "json").json()["files"]
     assert [each["file"] for each in again if each["action"] != "there already"] == ["here/pecan.xml"]
     assert "replaced" not in run("results", "loobos", "--to", "here").out
     deep = run("results", "loobos", "--to", "all", "--all", "-o", "json").json()["files"]
@@ -517,6 +606,23 @@ def test_results_that_are_not_there_yet(run: Run, api: FakeApi, command: str) ->
     assert "has no results (Running): 40 succeeded of 100" in said.err
 
 
+@pytest.mark.parametrize("command", ["results", "plot"])
+@pytest.mark.parametrize("phase", ["Failed", "Cancelled"])
+def test_results_that_never_come(run: Run, api: FakeApi, command: str, phase: str) -> None:
+    api.objects.append(ended(phase))
+    said = run(command, "loobos")
+    assert said.code == ExitCode.NOT_SUCCEEDED
+    assert f"has no results ({phase}): 12 of 12" in said.err
+
+
+def test_a_folder_here_that_cannot_be_written(run: Run, api: FakeApi, folder: Path, tmp_path: Path) -> None:
+    api.objects.append(ended(results=RESULTS))
+    (tmp_path / "here").write_text("a file, and no folder")
+    said = run("results", "loobos", "--to", "here")
+    assert said.code == ExitCode.UNAVAILABLE
+    assert "here" in said.err
+
+
 def test_runs_can_be_copied_without_results(run: Run, api: FakeApi, folder: Path) -> None:
     assert run("results", "loobos", "--all").code == ExitCode.USAGE
     api.objects.append(ended("Failed"))
@@ -536,6 +642,10 @@ def test_plot(run: Run, api: FakeApi, folder: Path, tmp_path: Path, monkeypatch:
     (only,) = run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf", "-o", "json").json()
     assert only["file"].endswith("GPP.1998.1998.pdf")
     assert run("plot", "loobos", "--variable", "LAI").code == ExitCode.NOT_FOUND
+    (tmp_path / only["file"]).write_text("mine")
+    assert run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf").code == ExitCode.INVALID
+    assert run("plot", "loobos", "--to", "pages", "--variable", "GPP", "--pdf", "--replace").code == 0
+    assert (tmp_path / only["file"]).read_text() == "pages of GPP"
     assert not opened
 
 
@@ -573,6 +683,14 @@ def test_ls(run: Run, api: FakeApi, folder: Path) -> None:
     assert run("ls", "nowhere").code == ExitCode.NOT_FOUND
     assert run("ls", "/etc").code == ExitCode.INVALID
     assert not api.pods_left()
+
+
+def test_names_that_are_not_utf_8(run: Run, api: FakeApi, data: Path) -> None:
+    (data / "met").mkdir()
+    Path(os.fsdecode(bytes(data / "met") + b"/caf\xe9.nc")).touch()
+    assert run("ls", "met").out.splitlines()[1].endswith(" caf\ufffd.nc")
+    (entry,) = run("ls", "met", "-o", "json").json()
+    assert entry["name"] == os.fsdecode(b"caf\xe9.nc")
 
 
 def test_without_a_platform_nothing_can_be_listed(run: Run, api: FakeApi) -> None:

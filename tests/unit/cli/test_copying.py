@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,9 +67,9 @@ def test_a_download_is_whole_however_often_it_breaks(tmp_path: Path, content: by
     (root / "file").write_bytes(content)
     for left in breaks:
         with suppress(CliError):
-            download(Volume(FakeChannel(root, left)), "/data/file", target, lambda _: None)
+            download(Volume(FakeChannel(root, left)), "/data/file", target, True, lambda _: None)
     told: list[int] = []
-    download(Volume(FakeChannel(root)), "/data/file", target, told.append)
+    download(Volume(FakeChannel(root)), "/data/file", target, True, told.append)
     assert target.read_bytes() == content
     assert sum(told) == len(content)
     assert [path.name for path in target.parent.iterdir()] == ["file"]
@@ -95,10 +96,10 @@ def test_a_broken_copy_is_gone_on_with_and_not_begun_anew(tmp_path: Path) -> Non
     root.mkdir()
     (root / "file").write_bytes(bytes(range(256)) * 4096)
     with pytest.raises(CliError):
-        download(Volume(FakeChannel(root, 600_000)), "/data/file", target, lambda _: None)
+        download(Volume(FakeChannel(root, 600_000)), "/data/file", target, False, lambda _: None)
     assert not target.exists()
-    assert download(Volume(FakeChannel(root)), "/data/file", target, lambda _: None) is Action.RESUME
-    assert download(Volume(FakeChannel(root)), "/data/file", target, lambda _: None) is Action.SKIP
+    assert download(Volume(FakeChannel(root)), "/data/file", target, False, lambda _: None) is Action.RESUME
+    assert download(Volume(FakeChannel(root)), "/data/file", target, False, lambda _: None) is Action.SKIP
 
 
 def test_what_is_left_of_another_version_is_not_gone_on_with(tmp_path: Path) -> None:
@@ -135,6 +136,41 @@ def test_another_file_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert (root / "file").read_bytes() == b"mine"
 
 
+def test_a_file_of_the_users_is_not_replaced_unasked(tmp_path: Path) -> None:
+    root, target = tmp_path / "data", tmp_path / "pecan.xml"
+    root.mkdir()
+    (root / "file").write_bytes(b"theirs")
+    target.write_bytes(b"mine")
+    volume = Volume(FakeChannel(root))
+    with pytest.raises(CliError, match="--replace") as caught:
+        download(volume, "/data/file", target, False, lambda _: None)
+    assert caught.value.code is ExitCode.INVALID
+    assert target.read_bytes() == b"mine"
+    assert download(volume, "/data/file", target, True, lambda _: None) is Action.REPLACE
+    assert target.read_bytes() == b"theirs"
+
+
+def test_a_name_that_was_given_meanwhile_is_not_taken(tmp_path: Path) -> None:
+    root, local = tmp_path / "data", tmp_path / "file"
+    root.mkdir()
+    local.write_bytes(b"mine")
+
+    class Late(Volume):
+        """Another upload ends when this one has sent all it has."""
+
+        def finish(self, partial: str, path: str, sha256: str, replace: bool) -> bool:
+            (root / "file").write_bytes(b"theirs")
+            return super().finish(partial, path, sha256, replace)
+
+    volume = Late(FakeChannel(root))
+    with pytest.raises(CliError, match="/data/file exists and is another file") as caught:
+        upload(volume, local, "/data/file", False, lambda _: None)
+    assert caught.value.code is ExitCode.INVALID
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == {"file": b"theirs"}
+    assert upload(volume, local, "/data/file", True, lambda _: None) is Action.REPLACE
+    assert (root / "file").read_bytes() == b"mine"
+
+
 def test_upload_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "met" / "deep").mkdir(parents=True)
     for name in ("met/a.nc", "met/deep/b.nc", "met/.hidden", "c.nc"):
@@ -148,6 +184,24 @@ def test_upload_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "met")
     assert [to for _, to in upload_plan([Path()], "/data/my")] == ["/data/my/a.nc", "/data/my/deep/b.nc"]
     assert "/data/my/c.nc" in [to for _, to in upload_plan([Path("..")], "/data/my")]
+
+
+def test_upload_plan_goes_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store" / "v2" / "years").mkdir(parents=True)
+    (tmp_path / "store" / "v2" / "years" / "a.nc").touch()
+    (tmp_path / "latest").symlink_to("store/v2")
+    (tmp_path / "met").mkdir()
+    (tmp_path / "met" / "years").symlink_to(tmp_path / "store" / "v2" / "years")
+    monkeypatch.chdir(tmp_path)
+    assert [to for _, to in upload_plan([Path("latest")], "/data/my")] == ["/data/my/latest/years/a.nc"]
+    assert [to for _, to in upload_plan([Path("met")], "/data/my")] == ["/data/my/met/years/a.nc"]
+    (tmp_path / "met" / "gone.nc").symlink_to("nowhere")
+    with pytest.raises(CliError, match=r"met/gone\.nc leads nowhere"):
+        upload_plan([Path("met")], "/data/my")
+    (tmp_path / "met" / "gone.nc").unlink()
+    (tmp_path / "met" / "again").symlink_to(tmp_path / "met")
+    with pytest.raises(CliError, match=r"met/again leads back"):
+        upload_plan([Path("met")], "/data/my")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +238,10 @@ class ProcessChannel:
 
     def receive(self) -> bytes:
         assert self._process.stdout is not None
-        return self._process.stdout.read1(65536)  # type: ignore[attr-defined,no-any-return]
+        data: bytes = self._process.stdout.read1(65536)  # type: ignore[attr-defined]
+        if not data:
+            raise CliError(ExitCode.UNAVAILABLE, "the program has ended")
+        return data
 
     def __enter__(self) -> ProcessChannel:
         return self
@@ -194,10 +251,14 @@ class ProcessChannel:
 
 
 @contextmanager
-def process(tmp_path: Path) -> Iterator[ProcessChannel]:
+def process(tmp_path: Path, working_folder: Path | None = None) -> Iterator[ProcessChannel]:
     environment = {"PECAN_PROGRAM": datapod.PROGRAM.read_text(), "PECAN_SESSION": str(tmp_path / "session")}
     with subprocess.Popen(
-        [sys.executable, *datapod.SESSION[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, *datapod.SESSION[1:]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        cwd=working_folder,
     ) as running:
         yield ProcessChannel(running)
     assert running.returncode == 0
@@ -209,7 +270,7 @@ def test_the_program_as_a_process(tmp_path: Path) -> None:
     with process(tmp_path) as channel:
         volume = Volume(channel)
         assert upload(volume, local, str(remote), False, lambda _: None) is Action.COPY
-        assert download(volume, str(remote), tmp_path / "back", lambda _: None) is Action.COPY
+        assert download(volume, str(remote), tmp_path / "back", False, lambda _: None) is Action.COPY
         assert [each["name"] for each in volume.entries(str(remote.parent))] == ["remote"]
         assert [file.path for file in volume.files(str(tmp_path / "data"))] == ["deep/remote"]
         with pytest.raises(CliError, match="does not exist"):
@@ -218,3 +279,44 @@ def test_the_program_as_a_process(tmp_path: Path) -> None:
         assert volume.size(str(remote)) == local.stat().st_size
     assert (tmp_path / "back").read_bytes() == local.read_bytes()
     assert (tmp_path / "session").exists()
+
+
+def test_nothing_on_the_volume_is_run(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for module in ("json", "hashlib", "contextlib"):
+        (data / f"{module}.py").write_text("raise SystemExit(3)\n")
+    with process(tmp_path, data) as channel:
+        assert len(Volume(channel).entries(str(data))) == 3
+
+
+class Answering:
+    """A pod that answers every request with the same."""
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self._fields = fields
+
+    def send(self, data: bytes) -> None:
+        return
+
+    def receive(self) -> bytes:
+        return json.dumps({**self._fields, "bytes": 0}).encode() + b"\n"
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../../escaped.txt", "/etc/passwd", "a/../b", "..", ".", "a//b", "a/./b", "a/", "", "..\\escaped", "C:escaped"],
+)
+def test_no_answer_of_the_pod_leads_out_of_the_folder(path: str) -> None:
+    volume = Volume(Answering({"files": [{"path": "good.csv", "size": 1}, {"path": path, "size": 1}]}))
+    with pytest.raises(CliError) as caught:
+        volume.files("/data/workflows/PEcAn_1")
+    assert caught.value.code is ExitCode.INVALID
+    assert "/data/workflows/PEcAn_1" in caught.value.message
+    assert repr(path) in caught.value.message

@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
-from cli_fakes import workflow
+from cli_fakes import condition, workflow
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kubectl_pecan.progress import STATES, Counts, Pace, duration, has_ended, rate_words
+from pecan_operator.core.workflow import is_over
 
 
 def pace(*looks: tuple[float, int]) -> Pace:
@@ -103,3 +104,31 @@ def test_an_end_of_before_a_retry_is_none() -> None:
     over["metadata"]["generation"] += 1
     assert not has_ended(over)
     assert not has_ended(workflow("loobos", "Running", "4 running"))
+
+
+ENDS = [
+    (phase, ready, generation, retried)
+    for phase in ("Running", "Succeeded", "Failed", "Cancelled")
+    for ready in (phase, "OldJob")
+    for generation in (0, 1)
+    for retried in (None, "Waiting", "Retried", "DeadlineOver")
+]
+
+
+@pytest.mark.parametrize(("phase", "ready", "generation", "retried"), ENDS)
+def test_the_end_is_what_the_operator_takes_for_it(
+    phase: str, ready: str, generation: int, retried: str | None
+) -> None:
+    found = workflow("loobos", phase, "said", finishedAt="2026-05-01T08:00:00Z", spec={"retryGeneration": generation})
+    conditions = [condition("Ready", "False", ready, "said")]
+    if retried is not None:
+        conditions.append(condition("Retried", "False", retried, "said"))
+    found["status"]["conditions"] = conditions
+    assert has_ended(found) is is_over(found)
+
+
+def test_a_retry_that_is_still_to_begin_is_no_end() -> None:
+    """The operator has seen the new generation, but waits for the old Job's pods: phase and finishedAt are the old ones."""
+    waits = workflow("loobos", "Failed", "said", finishedAt="2026-05-01T08:00:00Z", spec={"retryGeneration": 1})
+    waits["status"]["conditions"] = [condition("Ready", "False", "OldJob", "the pods of Job are being removed")]
+    assert not has_ended(waits)

@@ -23,6 +23,7 @@ SITE = jobs.Site(
     executor_image="registry.example/executor:1", data=DATA, pulling=PULLING, bety_secret="pecan-bety",
     ledger_secret="pecan-ledger",
 )  # fmt: skip
+TOLD = {"operator": {"version": "0.1.0"}}
 MODEL = pecanxml.Model(id=99_000_000_007, type="DALEC", revision="ev", binary="/work/run")
 
 
@@ -39,6 +40,7 @@ def container(name: str, step: str, secret: str | None, settings: bool = False) 
     mounts: list[dict[str, Any]] = [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}]
     if settings:
         mounts.append({"name": "settings", "mountPath": "/etc/pecan", "readOnly": True})
+    env = [{"name": "PECAN_PROVENANCE", "value": json.dumps(TOLD)}] if step in ("folder", "resume") else []
     return {
         "name": name,
         "image": "registry.example/executor:1",
@@ -49,6 +51,7 @@ def container(name: str, step: str, secret: str | None, settings: bool = False) 
             {"name": "PECAN_WORKFLOW_UID", "value": "uid-loobos"},
             {"name": "PECAN_FOLDER", "value": "/data/workflows/PEcAn_99000000001"},
             {"name": "HOME", "value": "/tmp"},
+            *env,
         ],
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": {
@@ -121,7 +124,7 @@ def job(component: str, containers: list[dict[str, Any]], name: str, owned: bool
 
 
 def test_the_job_that_prepares() -> None:
-    assert jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE) == job(
+    assert jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE, TOLD) == job(
         "prepare",
         [
             container("folder", "folder", None, settings=True),
@@ -134,7 +137,7 @@ def test_the_job_that_prepares() -> None:
 
 
 def test_the_job_that_analyses() -> None:
-    assert jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE) == job(
+    assert jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE, TOLD) == job(
         "analyse",
         [
             container("resume", "resume", "pecan-ledger"),
@@ -151,12 +154,12 @@ def test_the_job_that_analyses() -> None:
     [("uid-loobos", 2, True), ("uid-loobos", 3, False), ("uid-of-a-namesake", 2, False)],
 )
 def test_a_job_is_known_by_its_workflow_and_its_retry_generation(uid: str, generation: int, current: bool) -> None:
-    made = jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE)
+    made = jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE, TOLD)
     assert jobs.is_current(made, uid, generation) is current
 
 
 def test_a_job_of_before_there_were_retries_is_of_generation_0() -> None:
-    made = jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE)
+    made = jobs.analyse_job(WORKFLOW, OBJECT, ROW, SITE, TOLD)
     del made["metadata"]["annotations"]
     assert jobs.is_current(made, "uid-loobos", 0)
     assert not jobs.is_current(made, "uid-loobos", 1)
@@ -170,13 +173,13 @@ def test_the_job_that_cleans_up_outlives_its_workflow() -> None:
 
 @pytest.mark.parametrize("build", [jobs.prepare_job, jobs.analyse_job])
 def test_no_password_is_written_anywhere(build: Any) -> None:
-    text = json.dumps(build(WORKFLOW, OBJECT, ROW, SITE)).lower()
+    text = json.dumps(build(WORKFLOW, OBJECT, ROW, SITE, TOLD)).lower()
     assert "password" not in text
     assert "amqp://" not in text
 
 
 def test_only_the_steps_that_need_a_role_get_it() -> None:
-    made = jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE)
+    made = jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE, TOLD)
     pod = made["spec"]["template"]["spec"]
     roles = {each["name"]: each.get("envFrom") for each in [*pod["initContainers"], *pod["containers"]]}
     assert roles["folder"] is None
@@ -218,6 +221,16 @@ def test_a_sensitivity_analysis_may_stand_alone() -> None:
     assert made.sensitivity_analysis
     assert made.sensitivity_analysis.seed == pecanxml.seed_of(obj["metadata"]["uid"])
     assert "<sensitivity.analysis>" in pecanxml.render(made)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_sensitivity_analysis_that_stands_alone_has_a_seed_of_its_own(seed: int) -> None:
+    obj = workflow_object(sensitivityAnalysis={"variables": ["NEE"], "seed": seed})
+    del obj["spec"]["ensemble"]
+    workflow = PecanWorkflow.parse(obj)
+    made = jobs.settings(workflow, ROW, MODEL, "docker")
+    assert made.sensitivity_analysis
+    assert made.sensitivity_analysis.seed == seed == jobs.seed(workflow), "status.seed is the latter"
 
 
 def settings_of(**spec: Any) -> pecanxml.Settings:
@@ -285,11 +298,11 @@ def test_a_file_on_the_data_volume_is_read_by_the_step_folder_only() -> None:
     assert list(config["data"]) == ["ours.json"]
     assert Ours.from_json(config["data"]["ours.json"]) == ours
     assert (ours.workflow_id, ours.folder, ours.queue, ours.model) == (ROW.workflow_id, ROW.folder, "DALEC_ev", MODEL)
-    pod = jobs.prepare_job(workflow, OBJECT, ROW, SITE)["spec"]["template"]["spec"]
+    pod = jobs.prepare_job(workflow, OBJECT, ROW, SITE, TOLD)["spec"]["template"]["spec"]
     steps = [each["args"] for each in [*pod["initContainers"], *pod["containers"]]]
     assert steps == [["folder", "--pecan-xml", "/data/almond/pecan.xml"], ["prepare"], ["register"]]
 
 
 def test_what_a_pecan_xml_that_is_read_here_asks_for_does_not_change_the_job() -> None:
-    inline = jobs.prepare_job(given_as(inline="<pecan/>"), OBJECT, ROW, SITE)
-    assert inline == jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE)
+    inline = jobs.prepare_job(given_as(inline="<pecan/>"), OBJECT, ROW, SITE, TOLD)
+    assert inline == jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE, TOLD)

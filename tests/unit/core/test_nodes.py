@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pecan_operator.core.nodes import NODES, Verdict, find, has_rows_below, segment
+from pecan_operator.core.nodes import NODES, Node, Verdict, find, has_rows_below, segment
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "pecan-xml.md"
 
@@ -18,6 +20,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "pecan-xml.md"
         ("host/name", Verdict.SET),
         ("host/prerun", Verdict.REFUSED),
         ("host/qsub", Verdict.DROPPED),
+        ("info", Verdict.DROPPED),
         ("meta.analysis", Verdict.REFUSED),
         ("state.data.assimilation", Verdict.REFUSED),
         ("assim.batch", Verdict.REFUSED),
@@ -47,6 +50,38 @@ def test_one_site_among_several_counts_as_the_run() -> None:
 
 def test_no_row_is_hidden_by_one_before_it() -> None:
     assert [node.path for node in NODES if find(tuple(node.path.split("/"))) is not node] == []
+
+
+def fits(row: Node, place: tuple[str, ...]) -> bool:
+    return all(wanted in ("*", tag) for wanted, tag in zip(row.path.split("/"), place, strict=False))
+
+
+tags = st.sampled_from(sorted({tag for node in NODES for tag in node.path.split("/")} | {"soil", "met", "x"}))
+
+
+@given(st.lists(tags, min_size=1, max_size=5).map(tuple) | st.sampled_from([tuple(n.path.split("/")) for n in NODES]))
+def test_every_place_has_the_row_that_the_table_says(place: tuple[str, ...]) -> None:
+    depths = {node.path: len(node.path.split("/")) for node in NODES}
+    rows = [node for node in NODES if fits(node, place)]
+    assert find(place) == next((node for node in rows if depths[node.path] == len(place)), None)
+    assert has_rows_below(place) == any(depths[node.path] > len(place) for node in rows)
+
+
+def test_a_node_is_not_compared_with_every_row() -> None:
+    """A pecan.xml may have 50,000 nodes, which the operator's handler looks up one after the other."""
+
+    class Tag(str):
+        compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Tag.compared += 1
+            return str.__eq__(self, other)
+
+    for place in (("unknown",), ("run", "unknown"), ("pfts", "pft", "priors", "unknown")):
+        find(tuple(map(Tag, place)))
+        has_rows_below(tuple(map(Tag, place)))
+    assert Tag.compared < len(NODES)
 
 
 def test_every_refusal_says_what_to_do() -> None:

@@ -25,9 +25,17 @@ class Bety:
     site_ids: dict[tuple[str, float, float], int] = field(default_factory=dict)
     ensembles: dict[tuple[int, str], int] = field(default_factory=dict)
     run_ids: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def parameter_lists(self) -> list[str]:
+        return [row[5] for row in self.run_ids]
 
     def site(self, *, name: str, lat: float, lon: float) -> int:
         return self.site_ids.setdefault((name, lat, lon), 700 + len(self.site_ids))
+
+    def place_workflow(self, workflow_id: int, site_id: int) -> None:
+        self.places[workflow_id] = site_id
 
     def ensemble(self, *, workflow_id: int, runtype: str) -> int:
         return self.ensembles.setdefault((workflow_id, runtype), 50 + len(self.ensembles))

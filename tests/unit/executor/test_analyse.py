@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pecan_executor.ensemble import Period
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.plots import bins_of
 from pecan_executor.prepare import prepare
+from pecan_executor.register import register
 from pecan_executor.report import MOST_BYTES, headline, read_yearly, report, table, tables
 from pecan_executor.resume import resume
 from pecan_operator.core.pecanxml import Settings, Site
@@ -27,6 +28,7 @@ from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan, RunState
 
 GRAM_A_DAY = 1e-3 / 86400
+LAST_RUN = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NORTH = Site("north", "North", 55.0, 5.0)
 
 
@@ -43,6 +45,15 @@ class Ledger:
             state, code, why = self._bad.get(plan.run_id, (RunState.SUCCEEDED, 0, ""))
             rows.append((plan, state, 1, code, why or None))
         return rows
+
+    def register_runs(self, workflow_id: int, runs: Sequence[RunPlan]) -> int:
+        return len(runs)
+
+    def report_settings(self, workflow_id: int, **told: Any) -> None:
+        raise AssertionError("the operator has read the pecan.xml itself")
+
+    def last_run_finished_at(self, workflow_id: int) -> datetime | None:
+        return LAST_RUN
 
     def report_analysis(self, workflow_id: int, results: Any) -> None:
         self.reported[workflow_id] = results
@@ -108,6 +119,32 @@ def test_statistics_of_known_members(settings: Settings, folder: WorkflowFolder,
     assert [(row["member"], float(row["2000"])) for row in output] == [
         (str(member), pytest.approx(366 * member)) for member in (1, 2, 3, 4)
     ]
+
+
+def test_stages_from_the_first_step_to_the_last(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    def stages() -> list[tuple[str, ...]]:
+        rows = [line.split("\t") for line in folder.status.read_text().splitlines()]
+        return [(row[0], *row[3:4]) for row in rows]
+
+    plans = prepare(settings, folder, bety)
+    assert stages() == [("TRAIT", "DONE"), ("CONFIG", "DONE")]
+    ledger = Ledger(plans)
+    register(1, folder, ledger)
+    assert stages()[2:] == [("MODEL",)]
+    run(plans)
+    resume(1, folder, ledger)
+    analyse(settings, folder)
+    report(1, folder, ledger)
+    ended = [(name, "DONE") for name in ("TRAIT", "CONFIG", "MODEL", "OUTPUT", "ENSEMBLE", "FINISHED")]
+    assert stages() == ended
+    whole = folder.status.read_text()
+    resume(1, folder, ledger)
+    analyse(settings, folder)
+    report(1, folder, ledger)
+    assert folder.status.read_text() == whole
+    assert (Path(plans[0].outdir) / "2000.nc.var").read_text() == "GPP long GPP\nLAI long LAI\n"
 
 
 def test_figures_are_there(settings: Settings, folder: WorkflowFolder, bety: Any, run: Any) -> None:

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
+from pecan_executor import distributions
 from pecan_executor.analyse import analyse
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.plan import RunStatus, read_plan, write_states
 from pecan_executor.prepare import prepare
 from pecan_executor.report import MOST_BYTES, sensitivity_table, summary
+from pecan_executor.varied import read_varied
 from pecan_operator.core.pecanxml import Pft, Prior, SensitivityAnalysis, Settings, Site
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan, RunState
@@ -66,6 +69,19 @@ def of(plans: Sequence[RunPlan], trait: str | None, quantile: str = "50", site: 
         if plan.run_type == "sensitivity" and (plan.trait, plan.quantile, plan.site_id) == (trait, quantile, site)
     )
     return found
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_status_has_a_line_for_what_was_asked_for(
+    alone: bool, settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    settings = replace(settings, ensemble=None) if alone else settings
+    plans = prepare(settings, folder, bety)
+    run(plans)
+    finish(folder, plans)
+    analyse(settings, folder)
+    stages = [line.split("\t")[0] for line in folder.status.read_text().splitlines()]
+    assert stages == ["TRAIT", "CONFIG", "OUTPUT", *([] if alone else ["ENSEMBLE"]), "SENSITIVITY"]
 
 
 class TestPrepare:
@@ -258,6 +274,46 @@ def test_when_nothing_can_be_used_it_says_why(settings: Settings, folder: Workfl
         analyse(replace(settings, ensemble=None), folder)
 
 
+def test_an_ensemble_of_which_nothing_can_be_used_does_not_hide_it(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    members = [plan for plan in plans if plan.run_type == "ensemble"]
+    run(plans[: -len(members)])
+    finish(folder, plans, *members)
+    results, left_out = analyse(settings, folder)
+    assert {item.plan.run_id for item in left_out} == {plan.run_id for plan in members}
+    assert results["caveats"] == ["none of the 4 runs of the ensemble can be used"]
+    assert (results["ensembleId"], results["runs"], results["used"], results["yearly"]) == ("51", 17, 13, [])
+    assert results["sensitivityAnalysis"]["used"] == 13
+    rows = rows_of(folder, "sensitivity.results.50.GPP.2000.2000.csv")
+    assert sum(float(row["partial_variance"]) for row in rows) == pytest.approx(1)
+    assert {row["reason"] for row in rows_of(folder, "ensemble.members.51.csv")} == {"failed: no leaves"}
+    assert not list(folder.path.glob("ensemble.analysis.*"))
+
+
+def test_without_a_run_that_can_be_used_in_either_part_it_says_why(
+    settings: Settings, folder: WorkflowFolder, bety: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    finish(folder, plans, *plans)
+    with pytest.raises(UserError, match=r"none of the 17 runs can be analysed; run \d+: failed: no leaves") as refused:
+        analyse(settings, folder)
+    assert refused.value.reason == "NoRunUsable"
+
+
+def test_an_ensembles_variable_no_run_wrote_is_refused_beside_it_too(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    assert settings.ensemble
+    other = replace(settings, ensemble=replace(settings.ensemble, variables=("Qle",)))
+    plans = prepare(other, folder, bety)
+    run(plans)
+    finish(folder, plans)
+    with pytest.raises(UserError, match=r"ensemble\.variables: the model writes no Qle; it writes GPP"):
+        analyse(other, folder)
+
+
 def test_a_variable_no_run_wrote_is_refused(settings: Settings, folder: WorkflowFolder, bety: Any, run: Any) -> None:
     other = replace(settings, sensitivity_analysis=SensitivityAnalysis(("Qle",)))
     plans = prepare(other, folder, bety)
@@ -267,13 +323,91 @@ def test_a_variable_no_run_wrote_is_refused(settings: Settings, folder: Workflow
         analyse(other, folder)
 
 
-def test_traits_that_were_changed_since_the_runs_were_prepared_are_refused(
+def tables_of(folder: WorkflowFolder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.path.glob("sensitivity.*")}
+
+
+def test_analysis_reads_nothing_of_the_traits_but_what_prepare_kept(
     settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    table, samples = folder.data / "priors.csv", folder.data / "samples.csv"
+    table.write_text("trait,distn,parama,paramb\nSLA,norm,10,1\n")
+    samples.write_text("height\n" + "".join(f"{height}\n" for height in range(10, 31)))
+    files = replace(settings, pfts=(Pft("conifer", priors_csv=str(table), samples_csv=str(samples)),))
+    plans = prepare(files, folder, bety)
+    run(plans)
+    finish(folder, plans)
+    analyse(files, folder)
+    first = tables_of(folder)
+    assert len(first) == 4
+    table.unlink()
+    samples.write_text("height\n1\n")
+    analyse(files, folder)
+    assert tables_of(folder) == first
+
+
+def test_values_of_another_kind_of_cpu_are_no_reason_to_fail(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans = prepare(settings, folder, bety)
     run(plans)
     finish(folder, plans)
-    (pft,) = settings.pfts
-    changed = replace(pft, priors={**pft.priors, "SLA": Prior("norm", 11.0, 1.0)})
-    with pytest.raises(UserError, match=r"sensitivity\.samples\.50\.csv has other values than the traits have now"):
-        analyse(replace(settings, pfts=(changed,)), folder)
+    exact = distributions.quantile
+    monkeypatch.setattr(distributions, "quantile", lambda *given: np.nextafter(exact(*given), np.inf))
+    analyse(settings, folder)
+    rows = rows_of(folder, "sensitivity.output.50.GPP.2000.2000.csv")
+    kept = rows_of(folder, "sensitivity.samples.50.csv")
+    assert [row["value"] for row in rows] == [row[name] for row in kept for name in NAMES], "the values that were run"
+
+
+def test_prepare_keeps_the_draws_and_repeated_it_keeps_the_same(
+    settings: Settings, folder: WorkflowFolder, bety: Any
+) -> None:
+    prepare(settings, folder, bety)
+    first = tables_of(folder)
+    assert sorted(first) == ["sensitivity.draws.50.csv", "sensitivity.samples.50.csv"]
+    sla, _ = rows_of(folder, "sensitivity.draws.50.csv")
+    members = rows_of(folder, "ensemble.samples.51.csv")
+    assert [sla[str(number)] for number in range(1, 5)] == [row["conifer.SLA"] for row in members]
+    prepare(settings, folder, bety)
+    assert tables_of(folder) == first
+
+
+def test_draws_that_are_not_finite_are_refused_before_anything_is_run(
+    settings: Settings, folder: WorkflowFolder, bety: Any
+) -> None:
+    wide = replace(
+        settings,
+        pfts=(Pft("conifer", {"SLA": Prior("lnorm", 2.3, 250.0)}),),
+        ensemble=None,
+        sensitivity_analysis=SensitivityAnalysis(("GPP",), sigma=(-1.0, 1.0)),
+    )
+    with pytest.raises(UserError, match="the prior of SLA of PFT conifer gives values that are not finite"):
+        prepare(wide, folder, bety)
+    assert not bety.ensembles
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("samples", None, "is missing: run the step prepare again"),
+        ("draws", None, "is missing"),
+        ("samples", "", "is damaged"),
+        ("samples", "pft,trait,50\nconifer,SLA,ten\n", "is damaged .*ten"),
+        ("samples", "pft,trait,5,50\nconifer,SLA,1\n", "values are missing"),
+        ("samples", "pft,trait,5\nconifer,SLA,1\n", "values are missing"),
+        ("draws", "pft,trait,1\nconifer,SLA,10\n", r"its traits are not those of sensitivity\.samples\.50\.csv"),
+        ("draws", "pft,trait,1\nconifer,SLA\nconifer,height,1\n", "its traits are not those of"),
+    ],
+)
+def test_tables_that_prepare_did_not_leave_so_are_refused(
+    settings: Settings, folder: WorkflowFolder, bety: Any, name: str, text: str | None, message: str
+) -> None:
+    prepare(settings, folder, bety)
+    path = folder.path / f"sensitivity.{name}.50.csv"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"sensitivity\.{name}\.50\.csv .*{message}"):
+        read_varied(folder.path, "50")

@@ -96,6 +96,21 @@ def test_of_samples_all_are_draws_and_quantiles_are_theirs(two_pfts: Settings) -
     assert len(drawn["grass", "height"]) == FEWEST_DRAWS
 
 
+@pytest.mark.parametrize("method", ["uniform", "halton", "sobol", "torus"])
+@pytest.mark.parametrize("joint", [None, "samples.csv"])
+def test_draws_beside_samples_are_the_ensembles_too(two_pfts: Settings, method: str, joint: str | None) -> None:
+    assert two_pfts.ensemble
+    settings = replace(two_pfts, ensemble=replace(two_pfts.ensemble, sampling_method=method))
+    traits: Traits = {
+        "grass": {"SLA": Samples(np.arange(101.0), joint), "height": Prior("unif", 0.0, 1.0)},
+        "tree": {"SLA": Prior("norm", 5.0, 1.0)},
+    }
+    members, drawn = draw_members(settings, traits), draws(settings, traits)
+    for pft, trait in (("grass", "height"), ("tree", "SLA")):
+        assert drawn[pft, trait][:4].tolist() == [member.traits[pft][trait] for member in members]
+    assert len(drawn["grass", "SLA"]) == 101
+
+
 @pytest.mark.parametrize(
     ("pfts", "reason", "message"),
     [

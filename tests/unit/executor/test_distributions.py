@@ -137,7 +137,7 @@ PRIORS_ALONE += ["r_fract", "Vm_low_temp", "quantum_efficiency"]
 @pytest.mark.parametrize("trait", PRIORS_ALONE)
 def test_quantiles_are_those_that_pecan_found_in_its_20000_draws_of_real_priors(trait: str) -> None:
     """PEcAn's own sensitivity analysis of ED2; the traits for which it had no data, so that it drew from the prior."""
-    prior = read_priors(SWITCHGRASS / "prior_distributions.csv")[trait]
+    prior = read_priors(SWITCHGRASS / "prior_distributions.csv", SWITCHGRASS)[trait]
     with (SWITCHGRASS / "sa_samples.csv").open(newline="") as file:
         found = {float(row["quantile"]) / 100: float(row[trait]) for row in csv.DictReader(file)}
     assert len(found) == 7

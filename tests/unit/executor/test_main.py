@@ -67,8 +67,8 @@ def test_a_bad_file_of_traits_is_final_and_told_before_anything_is_made(
     for variable in ("PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"):
         monkeypatch.setenv(variable, "x")
     monkeypatch.setenv("PGPORT", "1")
-    (tmp_path / name).write_bytes(content)
-    path = str(tmp_path / name)
+    (folder.data / name).write_bytes(content)
+    path = str(folder.data / name)
     files = {"priors.csv": (path, None, None), "samples.csv": (None, None, path)}.get(name, (None, path, None))
     source = tmp_path / "pecan.xml"
     source.write_text(render(replace(settings, pfts=(Pft("conifer", {}, {}, *files),))))

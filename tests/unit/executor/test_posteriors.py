@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from pecan_executor import tables
+from pecan_executor import posteriors, tables
 from pecan_executor.distributions import Samples
-from pecan_executor.posteriors import read_posteriors
 from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Pft, Prior, Settings
 from pecan_operator.errors import UserError
@@ -29,6 +28,10 @@ from .rfiles import Mcmc, McmcList, chains, distns, save, save_code
 PRIORS = distns({"SLA": ("gamma", 25, 5, 40), "mort2": ("exp", 0.05, None, None), "Vcmax": ("lnorm", 3, 0.5, 7)})
 POSTERIORS = distns({"SLA": ("norm", 20, 1, 40), "mort2": ("exp", 0.06, None, None)}, factor=True)
 MCMC = {"SLA": chains([20.0, 21, 22], [19.0, 20]), "leaf_width": chains([5.0, 6])}
+
+
+def read_posteriors(path: Path) -> dict[str, Prior | Samples]:
+    return posteriors.read_posteriors(path, path.parent)
 
 
 def values(traits: dict[str, Prior | Samples]) -> dict[str, Prior | list[float]]:
@@ -106,7 +109,7 @@ def test_they_stand_between_samples_and_the_table_of_priors(tmp_path: Path, sett
     (tmp_path / "samples.csv").write_text("leaf_width\n9\n")
     path = save(tmp_path / "trait.mcmc.Rdata", trait__mcmc=MCMC)
     pft = Pft("a", {}, {}, str(tmp_path / "priors.csv"), str(path), str(tmp_path / "samples.csv"))
-    traits = read_traits(replace(settings, pfts=(pft,)))["a"]
+    traits = read_traits(replace(settings, folder=str(tmp_path / "workflows" / "a"), pfts=(pft,)))["a"]
     assert list(traits) == ["SLA", "age", "leaf_width"]
     assert values(traits) == {"SLA": [20, 21, 22, 19, 20], "age": Prior("norm", 2, 1), "leaf_width": [9]}
 
@@ -162,6 +165,7 @@ def mcmc(*columns: str) -> Mcmc:
         ({"prior__distns": distns({"a": ("norm", np.nan, 1, 1)})}, r"row 1 \(a\): parama is missing"),
         ({"prior__distns": distns({"a": ("norm", np.inf, 1, 1)})}, r"row 1 \(a\): mean of norm.* finite"),
         ({"prior__distns": PRIORS.assign(parama=["1", "x", "2"])}, r"row 2 \(mort2\): 'x' is not a number"),
+        ({"prior__distns": PRIORS.assign(parama=["1", "1_0", "2"])}, r"row 2 \(mort2\): '1_0' is not a number"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, objects: dict[str, object], message: str) -> None:
@@ -205,7 +209,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(
 ) -> None:
     path = save(tmp_path / "a.Rdata", compression, x=np.zeros(300_000))
     assert path.stat().st_size < 20_000
-    for module in (tables, __import__("pecan_executor.posteriors", fromlist=["posteriors"])):
+    for module in (tables, posteriors):
         monkeypatch.setattr(module, "MOST_BYTES", 1_000_000)
     with pytest.raises(UserError, match="has more than the 1000000 bytes unpacked"):
         read_posteriors(path)

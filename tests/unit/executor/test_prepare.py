@@ -22,7 +22,7 @@ from pecan_executor.plan import read_plan
 from pecan_executor.prepare import prepare
 from pecan_executor.register import register
 from pecan_executor.sampling import draw_members
-from pecan_operator.core.pecanxml import Input, Settings, Site, render
+from pecan_operator.core.pecanxml import Input, SensitivityAnalysis, Settings, Site, render
 from pecan_operator.errors import UserError
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "model-images" / "base" / "pecan-run-1.schema.json").read_text())
@@ -97,9 +97,29 @@ def test_every_site_gets_every_member_also_two_of_one_name_and_place(
     plans = prepare(replace(settings, sites=(*settings.sites, NORTH)), folder, bety)
     assert [(plan.member, plan.site_id) for plan in plans[:3]] == [(1, "NL-Loo"), (1, "north"), (2, "NL-Loo")]
     assert len(bety.site_ids) == 1
+    assert bety.parameter_lists[:3] == ["ensemble=1,site=NL-Loo", "ensemble=1,site=north", "ensemble=2,site=NL-Loo"]
     assert len({plan.run_id for plan in plans}) == 8
     configs = [json.loads((Path(plan.folder) / "config.json").read_text()) for plan in plans[:2]]
     assert configs[0]["pfts"] == configs[1]["pfts"], "a member has the same parameters at every site"
+
+
+def test_parameter_lists_are_those_of_pecan(settings: Settings, folder: WorkflowFolder, bety: Any) -> None:
+    elsewhere = replace(NORTH, name="North", lat=55.0)
+    both = replace(settings, sensitivity_analysis=SensitivityAnalysis(("GPP",), sigma=(-1.0, 0.0)))
+    prepare(replace(both, sites=(*settings.sites, elsewhere)), folder, bety)
+    of_analysis, of_ensemble = bety.parameter_lists[:4], bety.parameter_lists[4:]
+    assert of_analysis == ["quantile=MEDIAN,trait=all,pft=conifer"] * 2 + ["quantile=15.866,trait=SLA,pft=conifer"] * 2
+    assert of_ensemble == [f"ensemble={member}" for member in (1, 2, 3, 4) for _ in range(2)]
+
+
+def test_a_workflow_of_one_site_has_it_in_bety(settings: Settings, folder: WorkflowFolder, bety: Any) -> None:
+    prepare(settings, folder, bety)
+    assert bety.places == {settings.workflow_id: 700}
+
+
+def test_a_workflow_of_many_sites_has_none_in_bety(settings: Settings, folder: WorkflowFolder, bety: Any) -> None:
+    prepare(replace(settings, sites=(*settings.sites, NORTH)), folder, bety)
+    assert bety.places == {}
 
 
 @pytest.mark.parametrize("writes", [1, 3, 7])

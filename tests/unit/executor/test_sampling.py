@@ -162,7 +162,7 @@ def test_what_wins_where_several_sources_give_a_trait(tmp_path: Path) -> None:
     priors.write_text("trait,distn,parama,paramb,n\n" + "".join(f"t{i},unif,{i},{i}.5,9\n" for i in range(1, 5)))
     samples.write_text("t1,t2,t3\n" + "".join(f"-{i},-{i},-{i}\n" for i in range(1, 61)))
     pft = Pft("a", {"t1": Prior("unif", 7, 8), "t2": Prior("unif", 7, 8)}, {"t1": 0.5}, str(priors), None, str(samples))
-    members = draw_members(replace(settings(50), pfts=(pft,)))
+    members = draw_members(replace(settings(50), folder=str(tmp_path / "workflows" / "a"), pfts=(pft,)))
     for member in members:
         traits = member.traits["a"]
         assert list(traits) == ["t2", "t3", "t4"], "t1 is a constant and not drawn"

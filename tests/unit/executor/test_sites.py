@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from pecan_executor import sites
 from pecan_executor.analyse import _met_caveats
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.folder import make_folder
 from pecan_executor.prepare import prepare
 from pecan_executor.settings import parse
-from pecan_executor.sites import read_sites, with_sites
+from pecan_executor.sites import with_sites
 from pecan_operator.core.pecanxml import Ensemble, Input, Settings, Site, inputs_at, render
 from pecan_operator.errors import UserError
 
@@ -28,6 +29,10 @@ TABLE = """id,name,lat,lon,met
 NL-Loo,Loobos,52.17,5.74,
 US-NR1,Niwot Ridge,40.03,-105.55,/data/met/niwot/US-NR1
 """
+
+
+def read_sites(path: Path) -> tuple[Site, ...]:
+    return sites.read_sites(path, path.parent)
 
 
 @pytest.fixture
@@ -52,6 +57,8 @@ def test_sites_with_and_without_paths_of_their_own(table: Path) -> None:
         ("lon,met", "lon,Met", " row 3, Met: must be a PEcAn input tag in lower case"),
         ("52.17", "92.17", " row 2, lat: input should be less than or equal to 90, not '92.17'"),
         ("52.17", "north", " row 2, lat: 'north' is not a finite number"),
+        ("52.17", "52_17", " row 2, lat: '52_17' is not a finite number"),
+        ("52.17", "５２", " row 2, lat: '５２' is not a finite number"),
         ("52.17", "", " row 2, lat: input should be a valid number"),
         ("Niwot Ridge", "", " row 3, name: string should have at least 1 character"),
         ("US-NR1,N", "NL-Loo,N", " row 3: the id NL-Loo is that of row 2 too"),
@@ -85,9 +92,9 @@ def test_any_text_is_sites_or_a_refusal(tmp_path_factory: Any, lines: list[str],
     path = tmp_path_factory.mktemp("fuzz") / "sites.csv"
     path.write_text("\n".join([*(["id,name,lat,lon,met"] if header else []), *lines]), newline="")
     if outcome(read_sites, path) == "read":
-        sites = read_sites(path)
-        assert all(-90 <= site.lat <= 90 and -180 <= site.lon <= 180 for site in sites)
-        assert len({site.id for site in sites}) == len(sites)
+        read = read_sites(path)
+        assert all(-90 <= site.lat <= 90 and -180 <= site.lon <= 180 for site in read)
+        assert len({site.id for site in read}) == len(read)
 
 
 def test_the_folder_has_the_sites_in_its_pecan_xml(settings: Settings, folder: WorkflowFolder, table: Path) -> None:
@@ -107,7 +114,7 @@ def test_the_weather_of_all_sites_may_be_in_the_table(settings: Settings, table:
     table.write_text(TABLE.replace("5.74,", "5.74,/data/met/loobos/Loobos"))
     given = parse(render(replace(settings, sites=(), inputs={}, sites_csv=str(table))))
     assert (given.sites, given.inputs) == ((), {})
-    made = parse(render(with_sites(given)))
+    made = parse(render(with_sites(given, table.parent)))
     assert [inputs_at(made, site) for site in made.sites] == [
         {"met": Input(("/data/met/loobos/Loobos",))},
         {"met": Input(("/data/met/niwot/US-NR1",))},
@@ -115,30 +122,30 @@ def test_the_weather_of_all_sites_may_be_in_the_table(settings: Settings, table:
 
 
 def test_a_site_without_weather_is_named(settings: Settings, table: Path) -> None:
-    filled = with_sites(replace(settings, sites=(), inputs={}, sites_csv=str(table)))
+    filled = with_sites(replace(settings, sites=(), inputs={}, sites_csv=str(table)), table.parent)
     with pytest.raises(UserError, match="site NL-Loo has no input met, site US-NR1 has: give it to all"):
         render(filled)
 
 
 def test_a_table_that_names_no_weather_needs_that_of_the_workflow(settings: Settings, table: Path) -> None:
     table.write_text("id,name,lat,lon\nNL-Loo,Loobos,52.17,5.74\n")
-    assert with_sites(replace(settings, sites=(), sites_csv=str(table))).sites == settings.sites
+    assert with_sites(replace(settings, sites=(), sites_csv=str(table)), table.parent).sites == settings.sites
     with pytest.raises(UserError, match=r"has no path in a column met, and the workflow no inputs\.met"):
-        with_sites(replace(settings, sites=(), inputs={}, sites_csv=str(table)))
+        with_sites(replace(settings, sites=(), inputs={}, sites_csv=str(table)), table.parent)
 
 
 def test_a_site_with_fewer_paths_is_named(settings: Settings, table: Path) -> None:
     two = replace(settings, sites=(), inputs={"met": Input(("/a", "/b"))}, sites_csv=str(table))
     with pytest.raises(UserError, match=re.escape("site US-NR1 has 1 path(s) of the input met, site NL-Loo 2")):
-        render(with_sites(two))
+        render(with_sites(two, table.parent))
 
 
 def test_too_many_runs_are_told_with_the_table(settings: Settings, table: Path) -> None:
     large = replace(settings, sites=(), sites_csv=str(table), ensemble=Ensemble(50_001, ("GPP",)))
     with pytest.raises(UserError, match="has 2 sites, 100002 runs in all, but a workflow may have 100000"):
-        with_sites(large)
+        with_sites(large, table.parent)
     fits = replace(large, ensemble=Ensemble(50_000, ("GPP",)))
-    assert len(with_sites(fits).sites) == 2
+    assert len(with_sites(fits, table.parent).sites) == 2
 
 
 def two_places(settings: Settings, data: Path) -> Settings:

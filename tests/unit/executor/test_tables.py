@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from pecan_executor.tables import read_priors, read_samples
+from pecan_executor import tables
+from pecan_executor.distributions import Samples
 from pecan_operator.core.pecanxml import Prior
 from pecan_operator.errors import UserError
 
@@ -21,6 +22,14 @@ PRIORS = "trait,distn,parama,paramb,n\nSLA,gamma,25,5,40\nmort2,exp,0.05,NA,0\n"
 SHARED_DATA = Path(os.environ.get("PECAN_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SWITCHGRASS = SHARED_DATA / "ed2-switchgrass" / "prior_distributions.csv"
 SAMPLES = '"","SLA","growth_resp_factor"\n"1",12.5,0.3\n"2",1e1,0.25\n'
+
+
+def read_priors(path: Path) -> dict[str, Prior]:
+    return tables.read_priors(path, path.parent)
+
+
+def read_samples(path: Path) -> dict[str, Samples]:
+    return tables.read_samples(path, path.parent)
 
 
 @pytest.fixture
@@ -79,6 +88,7 @@ WRONG_PRIORS = [
     (PRIORS + "age,norm,1,Inf,3\n", r"row 4 \(age\), paramb: 'Inf' is not a finite number"),
     (PRIORS + 'age,norm,"1,5",2,3\n', r"row 4 \(age\), parama: '1,5' is not a finite number"),
     (PRIORS + "age,norm,1_0,2,3\n", "'1_0' is not a finite number"),
+    (PRIORS + "age,norm,１０,2,3\n", "'１０' is not a finite number"),
     (PRIORS + "age,norm,1,2\n", "row 4 has 4 values, the header 5"),
     (PRIORS + "leaf area,norm,1,2,3\n", "row 4: 'leaf area' cannot be a trait"),
     (PRIORS + ",norm,1,2,3\n", "row 4: '' cannot be a trait"),

@@ -150,6 +150,40 @@ def test_sites_may_be_called_as_newer_pecan_calls_them() -> None:
     assert read(newer) == read(MULTI)
 
 
+def test_a_way_to_sample_an_input_that_is_not_there_is_ignored_by_name() -> None:
+    for text in (GOOD, MULTI):
+        many = text.replace("<samplingspace>", "<samplingspace><vegetation><method>looping</method></vegetation>")
+        assert many != text
+        user = read_user_settings(many, OURS)
+        assert user.settings == read(text)
+        assert set(user.ignored) == {"ensemble/samplingspace/vegetation", "run/inputs/met/source"}
+    there = many.replace("<inputs>", "<inputs><vegetation>veg.css</vegetation>")
+    assert read(there).inputs["vegetation"].method == "looping"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<run>", "<run><site><id>third</id><lat>1</lat><lon>2</lon></site>", "run/site is beside run/settings.1"),
+        ("<run>", "<run><inputs><met><path>a</path></met></inputs>", "run/inputs is beside run/settings.1"),
+        ("</run>", "<stop_on_error>TRUE</stop_on_error></run>", "run/stop_on_error is beside run/settings.1"),
+        ("</settings.1><settings.2>", "<settings.2>", "run/settings.2 is inside run/settings.1: .* beside the other"),
+    ],
+)
+def test_no_site_is_lost(old: str, new: str, message: str) -> None:
+    wrong = MULTI.replace(old, new)
+    if "inside" in message:
+        wrong = wrong.replace("</settings.2>", "</settings.2></settings.1>")
+    with pytest.raises(UserError, match=r"line \d+: " + message):
+        read(wrong)
+
+
+def test_what_has_no_effect_may_stand_beside_the_sites() -> None:
+    beside = MULTI.replace("<run>", "<run><inputs/><dbfiles>/a</dbfiles><ic>1</ic>")
+    assert read(beside) == read(MULTI)
+    assert "run/ic" in read_user_settings(beside, OURS).ignored
+
+
 def test_empty_nodes_are_not_worth_naming() -> None:
     assert read_user_settings(GOOD.replace("<model>", "<model><options/><edin> </edin>"), OURS).ignored == (
         "run/inputs/met/source",
@@ -236,7 +270,15 @@ def test_fields_of_the_workflow_win() -> None:
         ("NEE</variable>", "NEE,GPP</variable>", "ensemble/variable: must be a PEcAn name"),
         ("<trait>SLA", "<trait>9SLA", "pfts/pft/priors/9SLA: must be a PEcAn name"),
         ("<size>10", "<size>100001", "ensemble/size: .* less than or equal to 100000"),
+        ("<size>10", "<size>1_000", "ensemble/size must be a whole number of at least 1, not '1_000'"),
+        ("<size>10", "<size>１０", "ensemble/size must be a whole number of at least 1, not '１０'"),
+        ("<lat>52.17", "<lat>5_2.17", "run/site/lat must be a number from -90 to 90, not '5_2.17'"),
         ("</ensemble>", "<seed>2147483648</seed></ensemble>", "ensemble/seed: .* less than or equal to"),
+        (
+            "</sensitivity.analysis>",
+            "<seed>99999999999999999999</seed></sensitivity.analysis>",
+            "sensitivity.analysis/seed: .* less than or equal to",
+        ),
         ("1998/12/31</end", "1998/01/01</end", "run/end.date must be after run/start.date"),
         ("1998/12/31</end", "1998/12/31 12:00:00</end", "run/end.date must be a day"),
         ("1998/12/31</end", "3998/12/31</end", "run/end.date 3998-12-31 must be in a year from 1000 to 2999"),

@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "hack"))
 
 from image_builder.content import (  # noqa: E402
-    ON_REQUEST,
     Image,
     archive_path,
     content_hash,
@@ -148,13 +147,18 @@ def test_an_image_on_request_is_built_when_it_is_named(names: list[str], wanted:
         "operator": Image("operator", "."),
         "model-base": Image("model-base", "base"),
         "model-dalec": Image("model-dalec", "dalec", base="model-base"),
-        "model-wofost": Image("model-wofost", "wofost", base="model-base"),
+        "model-wofost": Image("model-wofost", "wofost", base="model-base", on_request=True),
     }
     assert wanted_images(images, names) == wanted
 
 
-def test_images_on_request_exist() -> None:
-    assert set(project_images(ROOT)) >= ON_REQUEST
+def test_a_model_s_folder_says_that_it_is_built_on_request(tmp_path: Path) -> None:
+    for model in ("always", "seldom"):
+        (tmp_path / "model-images" / model).mkdir(parents=True)
+        (tmp_path / "model-images" / model / "Dockerfile").touch()
+    (tmp_path / "model-images" / "seldom" / "on-request").touch()
+    assert [name for name, image in project_images(tmp_path).items() if image.on_request] == ["model-seldom"]
+    assert project_images(ROOT)["model-wofost"].on_request
 
 
 def test_the_python_images_contain_all_that_the_wheel_takes_and_no_tests() -> None:

@@ -96,6 +96,16 @@ def test_a_second_model_of_a_queue_is_told_so() -> None:
     assert condition(world, "Ready")[0] == "True"
 
 
+def test_a_second_model_of_a_queue_is_told_so_also_without_a_platform() -> None:
+    world = World()
+    world.installations.present.clear()
+    world.kube.put(model_object())
+    world.kube.put(model_object("other"))
+    settled(world)
+    assert condition(world, "Ready")[:2] == ("False", "PlatformNotReady")
+    assert condition(world, "Ready", "other")[:2] == ("False", "QueueTaken")
+
+
 def test_the_second_takes_over_when_the_first_goes() -> None:
     world = with_model()
     world.kube.put(model_object("other"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from pecan_operator.core.workflow import is_over, slim
 from pecan_operator.errors import NotYet, Unavailable, UserError
 from pecan_operator.handlers.workflow import WorkflowHandler
 from pecan_operator.handlers.workqueue import Key
-from pecan_operator.records import FINAL_STATES, Outcome, RunMessage, WorkflowRow
+from pecan_operator.records import FINAL_STATES, Outcome, RunMessage, WorkflowRequest, WorkflowRow
 
 KEY = Key("PecanWorkflow", NAMESPACE, "loobos")
 
@@ -53,6 +54,16 @@ def change(world: World, **spec: Any) -> None:
     world.kube.put({**found, "spec": {**found["spec"], **spec}})
 
 
+def provenance(world: World, job: str) -> dict[str, Any]:
+    """What the first container of a Job is told for provenance.json."""
+    found = world.kube.get("Job", job)
+    assert found is not None
+    (first, *_) = found["spec"]["template"]["spec"]["initContainers"]
+    (told,) = (each["value"] for each in first["env"] if each["name"] == "PECAN_PROVENANCE")
+    read: dict[str, Any] = json.loads(told)
+    return read
+
+
 # --- the way of a workflow --------------------------------------------------------------------------------------------
 
 
@@ -72,6 +83,28 @@ def test_from_the_resource_to_the_results() -> None:
     assert condition(world, "Ready")[:2] == ("True", "Succeeded")
     assert [reason for _, reason, _ in world.kube.events] == ["Running", "Analysing", "Succeeded"]
     assert [message.attempt for message in world.broker.published] == [1, 1, 1, 1]
+
+
+def test_the_analysis_is_told_which_images_ran() -> None:
+    world = until_phase(begun(), "Running")
+    world.run_until(lambda: bool(world.kube.of_kind("Pod")))
+    digest = "sha256:" + "a" * 64
+    statuses = [{"name": "worker", "imageID": f"registry.example/dalec@{digest}"}]
+    for pod in world.kube.of_kind("Pod"):
+        world.kube.put({**pod, "status": {"phase": "Running", "containerStatuses": statuses}})
+    until_phase(world, "Succeeded")
+    assert provenance(world, "loobos-prepare")["model"]["digests"] == []
+    told = provenance(world, "loobos-analyse")["model"]
+    assert (told["image"], told["digests"]) == ("registry.example/dalec:1", [digest])
+
+
+def test_the_analysis_does_without_a_model_that_is_gone() -> None:
+    world = until_phase(begun(), "Running")
+    world.run_until(lambda: {run.state for run in world.ledger.runs.values()} <= FINAL_STATES)
+    assert world.kube.get("Job", "loobos-analyse") is None
+    world.kube.remove("PecanModel", "dalec")
+    until_phase(world, "Succeeded")
+    assert provenance(world, "loobos-analyse")["model"] == {"name": "dalec"}
 
 
 def test_a_seed_that_is_not_given_is_told_and_stays_when_the_operator_starts_anew() -> None:
@@ -893,6 +926,26 @@ def test_a_wrong_pecan_xml_is_not_accepted(old: str, new: str, message: str) -> 
     assert message in until_ready_says(world, "BadSettings")
     assert status(world)["phase"] == "Pending"
     assert not world.ledger.workflows
+
+
+def test_the_ledger_is_told_what_a_config_map_says_when_it_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read again then, and what is run is what it says by then."""
+    world = given_as(configMap={"name": "almond"})
+    world.kube.put(config_map(PECAN_XML))
+    accept = world.ledger.accept_workflow
+
+    def accept_and_change(request: WorkflowRequest) -> WorkflowRow:
+        changed = PECAN_XML.replace("2000/12/31", "1999/12/31").replace(">TRUE<", ">FALSE<")
+        world.kube.put(config_map(changed.replace("benchmarking", "remote_process")))
+        return accept(request)
+
+    monkeypatch.setattr(world.ledger, "accept_workflow", accept_and_change)
+    until_phase(world, "Preparing")
+    assert "<end.date>1999-12-31</end.date>" in settings_of(world)["pecan.xml"]
+    assert world.ledger.dates == {row(world).workflow_id: ("1999-01-01", "1999-12-31")}
+    assert row(world).stop_on_error is False
+    message = "nodes of pecan.xml that have no effect: remote_process"
+    assert condition(world, "SettingsIgnored") == ("True", "NodesIgnored", message)
 
 
 def test_a_config_map_may_come_later() -> None:

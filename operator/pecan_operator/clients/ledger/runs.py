@@ -98,6 +98,14 @@ class Runs(Fence):
             width = len(_PLAN_FIELDS)
             return [(RunPlan(*row[:width]), RunState(row[width]), *row[width + 1 :]) for row in cursor]
 
+    def last_run_finished_at(self, workflow_id: int) -> datetime | None:
+        """When the last of the runs came to its end; None when none did."""
+        with self._database.transaction() as cursor:
+            cursor.execute("SELECT max(finished_at) FROM pecan_operator.run WHERE workflow_id = %s", (workflow_id,))
+            (found,) = cursor.fetchone() or (None,)
+        last: datetime | None = found
+        return last
+
     def lock_runs(self, cursor: Cursor, keys: Sequence[RunKey]) -> dict[RunKey, RunRow]:
         """Rows of these runs, held until the transaction of `cursor` ends; an unknown key is left out.
 

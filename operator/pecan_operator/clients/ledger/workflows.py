@@ -221,8 +221,9 @@ class Workflows(Fence):
     def report_settings(
         self, workflow_id: int, *, start_date: str, end_date: str, stop_on_error: bool, ignored: Sequence[str]
     ) -> None:
-        """What a pecan.xml on the data volume says; inclusive UTC days (ISO 8601). Repeating it changes nothing."""
-        with self._database.transaction() as cursor:
+        """What the pecan.xml that is run says, where it was read after the workflow was accepted; inclusive UTC days (ISO
+        8601). Repeating it changes nothing."""
+        with self._fenced() as cursor:
             cursor.execute(
                 "UPDATE pecan_operator.workflow SET stop_on_error = %s, settings_ignored = %s::text[]"
                 " WHERE workflow_id = %s",
