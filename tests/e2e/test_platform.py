@@ -161,7 +161,7 @@ def test_the_broker_has_its_users_and_a_host_with_quorum_queues(place: Place) ->
     """
     said = [line.split("\t") for line in place.run("pecan-rabbitmq-0", "sh", "-c", script).splitlines()]
     assert said[0] == ["pecan", "quorum"]
-    assert sorted(said[1:3]) == [["pecan", "[management]"], ["pecan-operator", "[policymaker]"]]
+    assert sorted(said[1:3]) == [["pecan", "[management]"], ["pecan-operator", "[management]"]]
     assert {"pecan-default", "pecan-own"} <= {line[0] for line in said[3:]}
 
 
