@@ -210,6 +210,7 @@ def test_a_storm_of_kills_costs_a_repeated_run_for_each_killed_worker_at_most(si
     site.apply(journal_workflow("storm", 60, {"sleep_seconds": 3}, retry={"maxAttempts": 20}))
     workflow_id = site.workflow_id("storm")
     site.wait_executing(workflow_id, 2)
+    wait(lambda: site.status("storm")["phase"] == "Running", 30, lambda: site.status("storm"))
     dice = random.Random(1)
     killed: Counter[str] = Counter()
     while site.status("storm")["phase"] == "Running" and killed.total() < 14:
@@ -234,4 +235,5 @@ def test_a_storm_of_kills_costs_a_repeated_run_for_each_killed_worker_at_most(si
         time.sleep(dice.uniform(0.5, 6))
     assert site.wait_finished("storm", seconds=400)["phase"] == "Succeeded"
     repeated = check_converged(site.runs(workflow_id), site.journal(workflow_id), f"a storm of kills {dict(killed)}")
+    assert killed.total() >= 5
     assert repeated <= killed["worker"]
