@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,7 +16,7 @@ from pecan_executor.analyse_sensitivity import analyse_sensitivity
 from pecan_executor.collect import Collected, Collector, LeftOut, Part, Reader
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY
 from pecan_executor.ensemble import Period, summarise_array
-from pecan_executor.files import WorkflowFolder, replacing, write_text
+from pecan_executor.files import WorkflowFolder, write_text, writing_table
 from pecan_executor.maps import SiteFiles
 from pecan_executor.pictures import Pictures
 from pecan_executor.plan import RunStatus, read_plan, read_states
@@ -48,20 +47,16 @@ def analyse(settings: Settings, folder: WorkflowFolder) -> tuple[dict[str, Any],
     parts: dict[str, Part] = {}
     if settings.ensemble:
         stages.start(Stage.ENSEMBLE)
-        part = parts[ENSEMBLE] = _part(settings, settings.ensemble, ENSEMBLE, plans, states)
-        part.reader.caveats.update(caveats)
+        part = parts[ENSEMBLE] = _part(settings, settings.ensemble, ENSEMBLE, plans, states, caveats)
         rows, missing = _analyse_ensemble(settings, settings.ensemble, folder, part)
         results["ensembleId"] = part.ensemble_id
         left_out += missing
-        caveats = part.reader.caveats
         stages.done(Stage.ENSEMBLE)
     if settings.sensitivity_analysis:
         stages.start(Stage.SENSITIVITY)
-        part = parts[SENSITIVITY] = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states)
-        part.reader.caveats.update(caveats)
+        part = parts[SENSITIVITY] = _part(settings, settings.sensitivity_analysis, SENSITIVITY, plans, states, caveats)
         results["sensitivityAnalysis"], missing = analyse_sensitivity(settings, folder.path, part)
         left_out += missing
-        caveats = part.reader.caveats
         stages.done(Stage.SENSITIVITY)
     unusable = _unusable(parts, left_out)
     results = headline(results, len(plans), len(left_out), rows, [*unusable, *caveats])
@@ -116,10 +111,11 @@ def _part(
     run_type: str,
     plans: Sequence[RunPlan],
     states: Mapping[str, RunStatus],
+    caveats: dict[str, None],
 ) -> Part:
     period = analysed_period(settings, what)
     own = tuple(plan for plan in plans if plan.run_type == run_type)
-    return Part(_ensemble_id(own), own, Reader(settings, states, what.variables, period), period)
+    return Part(_ensemble_id(own), own, Reader(settings, states, what.variables, period, caveats), period)
 
 
 def analysed_period(settings: Settings, what: Ensemble | SensitivityAnalysis) -> Period:
@@ -160,8 +156,7 @@ def _met_caveats(settings: Settings) -> Iterator[str]:
 
 def _write_members(path: Path, plans: Sequence[RunPlan], left_out: Sequence[LeftOut]) -> None:
     reasons = {item.plan.run_id: item.reason for item in left_out}
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with writing_table(path) as writer:
         writer.writerow(["run_id", "site_id", "member", "used", "reason"])
         for plan in plans:
             reason = reasons.get(plan.run_id)

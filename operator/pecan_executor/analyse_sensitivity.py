@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from pecan_executor.collect import ALL_SITES, LeftOut, Part, Place, place_of, together
 from pecan_executor.design import MEDIAN
-from pecan_executor.files import make_directory, replacing
+from pecan_executor.files import make_directory, writing_table
 from pecan_executor.outputs import BrokenRun
 from pecan_executor.pictures import MOST_PAGES, Pages
 from pecan_executor.sensitivity import Effect, Response, decompose
@@ -167,8 +166,7 @@ class _VariableFiles:
         self._drawn += 1
 
     def _csv(self, stack: ExitStack, kind: str, header: list[str]) -> Any:
-        path = stack.enter_context(replacing(self._subject.path(kind, ".csv", "sensitivity")))
-        writer = csv.writer(stack.enter_context(path.open("w", newline="")), lineterminator="\n")
+        writer = stack.enter_context(writing_table(self._subject.path(kind, ".csv", "sensitivity")))
         writer.writerow(header)
         return writer
 

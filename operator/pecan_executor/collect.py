@@ -52,15 +52,21 @@ class Collected:
 
 
 class Reader:
-    """Reads runs of one part of a workflow and verifies them; `variables` and `caveats` grow with what they say."""
+    """Reads runs of one part of a workflow and verifies them; `variables` and `caveats`, which parts share, grow with what
+    they say."""
 
     def __init__(
-        self, settings: Settings, states: Mapping[str, RunStatus], names: Sequence[str], period: Period
+        self,
+        settings: Settings,
+        states: Mapping[str, RunStatus],
+        names: Sequence[str],
+        period: Period,
+        caveats: dict[str, None],
     ) -> None:
         self._settings, self._states, self._names, self._period = settings, states, names, period
         self._lacking: VariablesMissing | None = None
         self.variables: dict[str, Variable] = {}
-        self.caveats: dict[str, None] = {}
+        self.caveats = caveats
 
     def read(self, plan: RunPlan) -> RunOutput:
         """A run's output, cut to the period of the analysis; raises BrokenRun when it cannot be used."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DIRECTORY_MODE = 0o2775
 
@@ -104,3 +106,10 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing_table(path: Path) -> Iterator[Any]:
+    """A csv.writer of a table that takes the place of `path` at the end; on an error nothing is left."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        yield csv.writer(file, lineterminator="\n")

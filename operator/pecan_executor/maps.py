@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from pecan_executor.collect import ALL_SITES, Place, place_of
 from pecan_executor.ensemble import summarise_array
-from pecan_executor.files import replacing
+from pecan_executor.files import writing_table
 from pecan_executor.pictures import Pages
 from pecan_executor.plots import GREY, STYLE, direction, pretty, titled_figure
 from pecan_executor.writers import STATISTIC_COLUMNS, PlaceResult, Subject, rows_of_statistics
@@ -72,9 +71,7 @@ class SiteFiles:
 
     def _write_table(self) -> None:
         units = self._subject.shown.yearly_units
-        path = self._subject.path("sites", ".csv")
-        with replacing(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with writing_table(self._subject.path("sites", ".csv")) as writer:
             writer.writerow(["site_id", "site_name", "lat", "lon", "units", *STATISTIC_COLUMNS])
             for row in self._rows:
                 place = row.place

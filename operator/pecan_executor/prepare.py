@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY, RunContents, write_run
 from pecan_executor.datafiles import inside
 from pecan_executor.design import Point, design_of, draws
-from pecan_executor.files import WorkflowFolder, make_directory, replacing, write_text
+from pecan_executor.files import WorkflowFolder, make_directory, write_text, writing_table
 from pecan_executor.plan import write_plan
 from pecan_executor.sampling import Member, check_samples, draw_members, seed_of
 from pecan_executor.saved_settings import save_configs
@@ -176,8 +175,7 @@ def _check_input(tag: str, path: Path, settings: Settings, data: Path) -> None:
 def _write_samples(path: Path, settings: Settings, members: Sequence[Member]) -> None:
     columns = [(pft, trait) for pft, traits in members[0].traits.items() for trait in traits]
     tags = list(settings.inputs)
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with writing_table(path) as writer:
         writer.writerow(
             ["seed", "member", *(f"{pft}.{trait}" for pft, trait in columns), *(f"input.{tag}" for tag in tags)]
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor.design import MEDIAN
-from pecan_executor.files import replacing
+from pecan_executor.files import writing_table
 from pecan_operator.errors import UserError
 
 ByTrait = Mapping[tuple[str, str], NDArray[np.float64]]
@@ -53,8 +53,7 @@ def read_varied(folder: Path, ensemble_id: str) -> Varied:
 
 
 def _write(path: Path, names: Sequence[str | int], values: ByTrait) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with writing_table(path) as writer:
         writer.writerow(["pft", "trait", *names])
         writer.writerows([pft, trait, *each.tolist()] for (pft, trait), each in values.items())
 

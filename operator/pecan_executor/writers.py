@@ -5,7 +5,6 @@ File names have PEcAn's stems: ensemble.{ts,analysis,output}.<ensemble id>.<vari
 
 from __future__ import annotations
 
-import csv
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from pecan_executor.collect import Part, Place
 from pecan_executor.ensemble import QUANTILES, Period, Statistics
-from pecan_executor.files import replacing
+from pecan_executor.files import replacing, writing_table
 from pecan_executor.outputs import Variable
 from pecan_executor.units import Presentation, presentation
 from pecan_operator.core.pecanxml import Settings
@@ -122,8 +121,7 @@ class VariableFiles:
             self._members.writerow([place.id, member, run_id, self._shown.yearly_units, *values])
 
     def _csv(self, stack: ExitStack, kind: str, header: list[str]) -> Any:
-        path = stack.enter_context(replacing(self._subject.path(kind, ".csv")))
-        writer = csv.writer(stack.enter_context(path.open("w", newline="")), lineterminator="\n")
+        writer = stack.enter_context(writing_table(self._subject.path(kind, ".csv")))
         writer.writerow(header)
         return writer
 

@@ -23,11 +23,7 @@ def finished(site: Site) -> Manifest:
     dalec = example("models/dalec.yaml")
     dalec["spec"]["scaling"] = {"maxReplicas": 3, "idleSeconds": 10}
     site.apply(dalec)
-    wait(
-        lambda: site.kube.read("batch/v1", "Job", site.namespace, "loobos-weather")["status"].get("succeeded"),  # type: ignore[index]
-        60,
-        lambda: site.kube.read("batch/v1", "Job", site.namespace, "loobos-weather"),
-    )
+    site.wait_job("loobos-weather")
     wait(
         lambda: site.condition("dalec", "Ready", "PecanModel")["status"] == "True",
         30,

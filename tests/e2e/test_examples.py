@@ -18,13 +18,7 @@ def folder(site: Site) -> str:
     for path in ("models/dalec.yaml", "demo/weather.yaml"):
         site.apply(example(path))
     site.apply(example("data-pod.yaml"))
-    wait(
-        lambda: bool(
-            (site.kube.read("batch/v1", "Job", site.namespace, "loobos-weather") or {})["status"].get("succeeded")
-        ),
-        60,
-        lambda: site.kube.read("batch/v1", "Job", site.namespace, "loobos-weather"),
-    )
+    site.wait_job("loobos-weather")
     site.apply(example("workflows/two-sites.yaml"))
     status = site.wait_finished("two-sites")
     assert status["phase"] == "Succeeded", status
@@ -156,13 +150,7 @@ def test_an_image_of_another_model_is_told(site: Site) -> None:
 
 def test_priors_and_samples_in_files(site: Site, folder: str) -> None:
     site.apply(example("demo/priors.yaml"))
-    wait(
-        lambda: bool(
-            (site.kube.read("batch/v1", "Job", site.namespace, "loobos-priors") or {})["status"].get("succeeded")
-        ),
-        60,
-        lambda: site.kube.read("batch/v1", "Job", site.namespace, "loobos-priors"),
-    )
+    site.wait_job("loobos-priors")
     site.apply(example("workflows/prior-table.yaml"))
     status = site.wait_finished("prior-table")
     assert (status["phase"], status["progress"]) == ("Succeeded", "8/8"), status
@@ -187,13 +175,7 @@ def test_a_wrong_table_ends_the_workflow_with_its_row(site: Site, folder: str) -
 
 def test_sites_from_a_table(site: Site, folder: str) -> None:
     site.apply(example("demo/sites.yaml"))
-    wait(
-        lambda: bool(
-            (site.kube.read("batch/v1", "Job", site.namespace, "demo-sites") or {})["status"].get("succeeded")
-        ),
-        60,
-        lambda: site.kube.read("batch/v1", "Job", site.namespace, "demo-sites"),
-    )
+    site.wait_job("demo-sites")
     site.apply(example("workflows/many-sites.yaml"))
     status = site.wait_finished("many-sites")
     assert (status["phase"], status["progress"]) == ("Succeeded", "60/60"), status

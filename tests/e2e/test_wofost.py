@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support import ROOT, example, wait
+from support import ROOT, example
 from workflow_support.site import Site
 
 REFERENCES = ROOT / ".build" / "images.json"
@@ -18,13 +18,7 @@ def folder(site: Site) -> str:
         pytest.skip("the image model-wofost is built when it is asked for: hack/images build model-wofost")
     for path in ("models/wofost.yaml", "demo/wofost-weather.yaml", "data-pod.yaml"):
         site.apply(example(path))
-    wait(
-        lambda: bool(
-            (site.kube.read("batch/v1", "Job", site.namespace, "wofost-weather") or {})["status"].get("succeeded")
-        ),
-        60,
-        lambda: site.kube.read("batch/v1", "Job", site.namespace, "wofost-weather"),
-    )
+    site.wait_job("wofost-weather")
     site.apply(example("workflows/wofost-ensemble.yaml"))
     status = site.wait_finished("wofost-ensemble", 300)
     assert status["phase"] == "Succeeded", status

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from kubectl_pecan import screens
-from kubectl_pecan.app import ContextOption, NamespaceOption, Output, OutputOption, command, session
+from kubectl_pecan.api import Manifest
+from kubectl_pecan.app import ContextOption, NamespaceOption, Output, OutputOption, Session, command, session
 from kubectl_pecan.errors import CliError, ExitCode
 
 app = typer.Typer()
@@ -17,9 +18,7 @@ def models(
 ) -> None:
     """Show the models, their workers and what waits for them."""
     now = session(namespace, context, output)
-    found = now.api.list("PecanModel")
-    if not found and not now.is_json:
-        raise CliError(ExitCode.NOT_FOUND, f"namespace {now.api.namespace} has no PecanModel")
+    found = _all(now, "PecanModel")
     now.show(screens.models_table(found), found)
 
 
@@ -29,7 +28,13 @@ def platform(
 ) -> None:
     """Show which services are up, which are not, and why."""
     now = session(namespace, context, output)
-    found = now.api.list("PecanPlatform")
-    if not found and not now.is_json:
-        raise CliError(ExitCode.NOT_FOUND, f"namespace {now.api.namespace} has no PecanPlatform")
+    found = _all(now, "PecanPlatform")
     now.show(screens.platform_screen(found), found)
+
+
+def _all(now: Session, kind: str) -> list[Manifest]:
+    """All of a kind; that there is none is an error to people, to programs an empty list."""
+    found = now.api.list(kind)
+    if not found and not now.is_json:
+        raise CliError(ExitCode.NOT_FOUND, f"namespace {now.api.namespace} has no {kind}")
+    return found

@@ -7,7 +7,7 @@ import posixpath
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,13 +110,15 @@ def _is_closed(volume: Volume, folder: str, workflow: Manifest) -> bool:
     return state in ("succeeded", "cancelled") or not Counts.of(workflow).open
 
 
-def _read_all(volume: Volume, path: str) -> bytes:
-    parts = []
-    offset = 0
+def _parts(volume: Volume, path: str, offset: int = 0) -> Iterator[bytes]:
+    """A file from there to its present end."""
     while data := volume.read(path, offset):
-        parts.append(data)
+        yield data
         offset += len(data)
-    return b"".join(parts)
+
+
+def _read_all(volume: Volume, path: str) -> bytes:
+    return b"".join(_parts(volume, path))
 
 
 def _print_log(volume: Volume, log: str, is_closed: Callable[[], bool]) -> None:
@@ -127,7 +129,7 @@ def _print_log(volume: Volume, log: str, is_closed: Callable[[], bool]) -> None:
         # Another attempt begins its log anew.
         if (volume.size(log) or 0) < offset:
             offset = 0
-        while data := volume.read(log, offset):
+        for data in _parts(volume, log, offset):
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             offset += len(data)

@@ -257,17 +257,16 @@ class Pft(
 
 
 Seed = Annotated[int, Field(ge=0, le=2_147_483_647)]
+_YEARS_IN_ORDER = rule(
+    "!has(self.startYear) || !has(self.endYear) || self.startYear <= self.endYear",
+    "startYear must not be after endYear",
+    path=".startYear",
+)
 
 
 class Ensemble(
     ApiModel,
-    json_schema_extra=rules(
-        rule(
-            "!has(self.startYear) || !has(self.endYear) || self.startYear <= self.endYear",
-            "startYear must not be after endYear",
-            path=".startYear",
-        )
-    ),
+    json_schema_extra=rules(_YEARS_IN_ORDER),
 ):
     """The members and what is computed of them."""
 
@@ -319,13 +318,7 @@ class Quantiles(
 
 class SensitivityAnalysis(
     ApiModel,
-    json_schema_extra=rules(
-        rule(
-            "!has(self.startYear) || !has(self.endYear) || self.startYear <= self.endYear",
-            "startYear must not be after endYear",
-            path=".startYear",
-        )
-    ),
+    json_schema_extra=rules(_YEARS_IN_ORDER),
 ):
     """How much each trait alone changes the results. At each site there is a run with all traits at their medians, and
     for each trait with a distribution one at each other quantile, the other traits at their medians."""

@@ -235,7 +235,11 @@ class WorkflowHandler:
             return False
         if plan.step is Step.ANALYSE:
             if facts.analyse.state is JobState.ABSENT:
-                told = self._provenance(workflow)
+                # The analysis does without a model that is gone or has become wrong.
+                model = None
+                with suppress(OperatorError):
+                    model = self._model(workflow)
+                told = self._provenance(workflow, model)
                 self._start(jobs.analyse_job(workflow, obj, row, self._site(installation), told), row)
             return False
         if plan.step is Step.CANCEL:
@@ -260,16 +264,12 @@ class WorkflowHandler:
         if run.asked is not None:
             installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
         self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))
-        told = self._provenance(workflow)
+        told = self._provenance(workflow, model)
         self._start(jobs.prepare_job(workflow, obj, row, self._site(installation), told), row)
         return run.asked is not None
 
-    def _provenance(self, workflow: PecanWorkflow) -> dict[str, Any]:
+    def _provenance(self, workflow: PecanWorkflow, model: PecanModel | None) -> dict[str, Any]:
         namespace, name = workflow.namespace, workflow.spec.model_ref.name
-        model = None
-        # the analysis does without a model that is gone or has become wrong
-        with suppress(OperatorError):
-            model = self._model(workflow)
         return provenance.told(
             workflow,
             model,

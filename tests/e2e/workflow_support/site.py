@@ -286,6 +286,14 @@ class Site:
 
         return wait(is_ready, PLATFORM_SECONDS, lambda: json.dumps(self.status(PLATFORM, "PecanPlatform"), indent=1))
 
+    def wait_job(self, name: str, seconds: float = 60.0) -> None:
+        """Until a Job of the namespace has succeeded."""
+
+        def look() -> Manifest:
+            return self.kube.read("batch/v1", "Job", self.namespace, name) or {}
+
+        wait(lambda: bool((look().get("status") or {}).get("succeeded")), seconds, look)
+
     def wait_executing(self, workflow_id: int, count: int = 1, seconds: float = 60.0) -> list[Execution]:
         """The executions that are under way, when there are at least so many."""
         found: list[Execution] = []
