@@ -179,8 +179,8 @@ def _sampled(objects: Objects) -> dict[str, _Chains] | None:
 
 def _samples(sampled: Mapping[str, _Chains], path: Path, joint: str | None) -> dict[str, Samples]:
     traits: dict[str, Samples] = {}
-    for name, chains in sampled.items():
-        trait_name(name, path, ", trait.mcmc")
+    for given, chains in sampled.items():
+        name = trait_name(str(given), path, ", trait.mcmc")
         place = f", trait.mcmc of {name}"
         parts = []
         for number, chain in enumerate(chains.chains, start=1):

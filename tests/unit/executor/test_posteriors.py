@@ -25,6 +25,7 @@ from pecan_operator.errors import UserError
 from .outcomes import outcome
 from .rfiles import Mcmc, McmcList, chains, distns, save, save_code
 
+WRITTEN_BY_R = Path(__file__).resolve().parents[1] / "data/posteriors"
 PRIORS = distns({"SLA": ("gamma", 25, 5, 40), "mort2": ("exp", 0.05, None, None), "Vcmax": ("lnorm", 3, 0.5, 7)})
 POSTERIORS = distns({"SLA": ("norm", 20, 1, 40), "mort2": ("exp", 0.06, None, None)}, factor=True)
 MCMC = {"SLA": chains([20.0, 21, 22], [19.0, 20]), "leaf_width": chains([5.0, 6])}
@@ -47,6 +48,18 @@ def test_prior_distns_in_every_form_that_r_saves(tmp_path: Path, compression: st
         "mort2": Prior("exp", 0.05),
         "Vcmax": Prior("lnorm", 3, 0.5),
     }
+
+
+def test_a_folder_as_r_itself_writes_it() -> None:
+    traits = read_posteriors(WRITTEN_BY_R)
+    assert values(traits) == {
+        "SLA": [19.374, 20.184, 19.164, 21.595, 20.33, 19.18],
+        "leaf_width": [4.5, 5.25],
+        "Vcmax": Prior("norm", 20.25, 1.5),
+        "leaf_turnover_rate": Prior("unif", 0.6, 1.4),
+        "mort2": Prior("exp", 0.05),
+    }
+    assert {type(name) for name in traits} == {str}
 
 
 def test_distributions_named_by_factors_as_before_r_4(tmp_path: Path) -> None:
