@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pecan_executor import settings as pecan_settings
-from pecan_executor.datafiles import data_file
+from pecan_executor.datafiles import open_data_file
 from pecan_executor.files import WorkflowFolder, make_directory, write_text
 from pecan_executor.saved_settings import save_checked
 from pecan_executor.sites import with_sites
@@ -37,7 +37,7 @@ def adopt_pecan_xml(folder: WorkflowFolder, source: Path, ours: Path, workflow_i
     Raises:
         UserError: there is no such file on the data volume, it is wrong, or the folder is another workflow's.
     """
-    with data_file(source, folder.data).open("rb") as file:
+    with open_data_file(source, folder.data) as file:
         user = read_user_settings(file.read(MOST_BYTES + 1), Ours.from_json(ours.read_text()))
     _make(folder, render(user.settings), user.settings, workflow_id, uid)
     write_text(folder.ignored, json.dumps(user.ignored) + "\n")

@@ -12,7 +12,7 @@ import bz2
 import lzma
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pecan_executor.datafiles import inside
+from pecan_executor.datafiles import data_folder
 from pecan_executor.distributions import Samples
 from pecan_executor.numerals import finite
-from pecan_executor.tables import MOST_BYTES, existing_file, prior_row, refusal, trait_name
+from pecan_executor.tables import MOST_BYTES, open_table, prior_row, refusal, trait_name
 from pecan_operator.core.pecanxml import Prior
 
 Objects = dict[str, Any]
@@ -59,8 +59,8 @@ def read_posteriors(path: Path, data: Path) -> dict[str, Prior | Samples]:
     Samples of traits belong together when they were fitted together, which PEcAn's data assimilation tells by a file
     mcmc.pda.* in the same folder. Raises UserError naming file, object and what to do.
     """
-    folder = path if inside(path, data).is_dir() else path.parent
-    files = _files(path)
+    held = data_folder(path, data)
+    folder, files = (path.parent, [path]) if held is None else (path, _files(path, held))
     objects = [(file, _objects(file, data)) for file in files]
     traits: dict[str, Prior | Samples] = {}
     for name in ("prior.distns", "post.distns"):
@@ -73,26 +73,24 @@ def read_posteriors(path: Path, data: Path) -> dict[str, Prior | Samples]:
         names = " and ".join(file.name for file, _ in sampled.values())
         raise refusal(path, f" has samples in {names}: name the file that counts")
     for file, each in sampled.values():
-        joint = "posteriorFiles" if any(_is_joint(other) for other in folder.iterdir()) else None
+        joint = "posteriorFiles" if any(map(_is_joint, data_folder(folder, data) or ())) else None
         traits |= _samples(each, file, joint)
     if not traits:
-        held = ", ".join(sorted({name[:80] for _, found in objects for name in found})[:10]) or "nothing"
-        raise refusal(path, f" holds {held}, but no prior.distns, post.distns or trait.mcmc")
+        known = ", ".join(sorted({name[:80] for _, found in objects for name in found})[:10]) or "nothing"
+        raise refusal(path, f" holds {known}, but no prior.distns, post.distns or trait.mcmc")
     return traits
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, names: Iterable[str]) -> list[Path]:
     """Of several files with the same object the first counts, and post.distns.Rdata, PEcAn's link to the latest, is it."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".rdata")
+    files = [path / name for name in sorted(names) if name.lower().endswith(".rdata")]
     if not files:
         raise refusal(path, " has no file that ends in .Rdata: name PEcAn's folder of the PFT, or a file")
     return sorted(files, key=lambda file: file.name.lower() != "post.distns.rdata")
 
 
-def _is_joint(file: Path) -> bool:
-    return file.name.lower().startswith("mcmc.pda.")
+def _is_joint(name: str) -> bool:
+    return name.lower().startswith("mcmc.pda.")
 
 
 def _objects(path: Path, data: Path) -> Objects:
@@ -124,7 +122,8 @@ def _objects(path: Path, data: Path) -> Objects:
 
 
 def _unpacked(path: Path, data: Path) -> bytes:
-    packed = existing_file(path, data).read_bytes()
+    with open_table(path, data) as file:
+        packed = file.read()
     for magic, decompressor in _PACKED.items():
         if packed.startswith(magic):
             stream = decompressor()
