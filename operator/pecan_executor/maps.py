@@ -174,12 +174,12 @@ def _areas(spreads: NDArray[np.float64], largest: float, most: float) -> NDArray
 def _colours(means: NDArray[np.float64]) -> tuple[Normalize, str]:
     """White is zero where there are values on both sides of it."""
     low, high = float(means.min()), float(means.max())
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-30):
+        room = 0.01 * max(abs(low), 1e-6)
+        return Normalize(low - room, high + room), _ONE_SIGN
     if low < 0 < high:
         limit = max(-low, high)
         return TwoSlopeNorm(0, -limit, limit), _ZERO_IS_MIDDLE
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        room = 0.01 * max(abs(low), 1e-6)
-        return Normalize(low - room, high + room), _ONE_SIGN
     return Normalize(low, high), _ONE_SIGN
 
 

@@ -114,6 +114,14 @@ def test_colours_of_one_sign_use_the_whole_range() -> None:
     assert norm.vmin < 3 < norm.vmax
 
 
+@pytest.mark.parametrize("means", [(0.0, 0.0), (-1e-310, 1e-310), (1e-310, 2e-310), (1e29, -1e29)])
+def test_a_map_of_next_to_nothing_or_of_huge_numbers_is_drawn(tmp_path: Path, means: tuple[float, float]) -> None:
+    rows = [
+        SiteSummary(place_of(site), (2, mean, 0.0, *[0.0] * 5)) for site, mean in zip(SITES, means * 2, strict=False)
+    ]
+    map_figure(subject_in(tmp_path), rows, []).savefig(tmp_path / "map.png")
+
+
 def test_areas_are_in_proportion_and_never_too_small() -> None:
     areas = _areas(np.array([0.0, 1.0, 2.0]), 2.0, 200.0)
     assert areas[2] == 2 * areas[1] == 200
