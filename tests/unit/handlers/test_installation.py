@@ -231,6 +231,64 @@ def test_a_platform_that_is_not_ready_opens_nothing_and_is_looked_at_soon(platfo
     assert platform.enqueued() == {KEY: 3.0}
 
 
+def left_ready(platform: Platform, **status: Any) -> None:
+    """The platform as an operator of the same image has left it, but for `status`."""
+    image = platform.world.context.settings.images.operator
+    generation = platform.obj["metadata"]["generation"]
+    ready = {"type": "Ready", "status": "True"}
+    left = {"observedGeneration": generation, "operatorImage": image, "conditions": [ready], **status}
+    platform.world.kube.put({**platform.obj, "status": left})
+
+
+def test_one_that_another_operator_left_ready_is_opened_before_its_services_are_looked_at(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_ready(platform)
+    at_the_look: list[int] = []
+
+    def look(*_: Any) -> Result:
+        at_the_look.append(len(platform.opened))
+        return Result(False, 3.0)
+
+    monkeypatch.setattr(platform_handler, "reconcile_platform", look)
+    platform.handler.reconcile(KEY)
+    platform.handler.reconcile(KEY)
+    assert at_the_look == [1, 1]
+    assert len(platform.recorder.ensured) == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"operatorImage": "another:1"},
+        {"observedGeneration": 0},
+        {"conditions": [{"type": "Ready", "status": "False"}]},
+        {"conditions": []},
+    ],
+)
+def test_one_that_was_left_otherwise_is_looked_at_first(platform: Platform, status: dict[str, Any]) -> None:
+    left_ready(platform, **status)
+    platform.ready = False
+    platform.handler.reconcile(KEY)
+    assert platform.recorder.ensured == []
+
+
+def test_one_that_is_going_is_not_opened_again(platform: Platform) -> None:
+    platform.obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    left_ready(platform)
+    platform.ready = False
+    platform.handler.reconcile(KEY)
+    assert platform.recorder.ensured == []
+
+
+def test_one_left_ready_whose_secret_has_gone_is_looked_at(platform: Platform) -> None:
+    left_ready(platform)
+    platform.world.kube.remove("Secret", "pecan-rabbitmq")
+    platform.ready = False
+    platform.handler.reconcile(KEY)
+    assert platform.enqueued() == {KEY: 3.0}
+
+
 def test_an_open_one_stays_open_while_a_service_is_away(platform: Platform) -> None:
     platform.handler.reconcile(KEY)
     platform.ready = False
