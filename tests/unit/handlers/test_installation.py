@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ LEDGER = {"PGHOST": "h", "PGPORT": "5432", "PGUSER": "u", "PGPASSWORD": "hush", 
 RABBITMQ = {"uri": "amqp://u:hush@h/pecan", "management-uri": "http://h:15672", "username": "u", "password": "hush"}
 READY = replace(CONNECTIONS, ledger=LEDGER, rabbitmq=RABBITMQ)
 KEY = Key("PecanPlatform", NAMESPACE, "pecan")
+OPENED = ["Broker.start", "Loop.start", "Notifications.start", "Broker.wait_connected"]
 
 
 class Part:
@@ -76,8 +78,30 @@ def test_it_is_opened_once(parts: list[str]) -> None:
     assert installations.ensure(NAMESPACE, READY) is True
     assert installations.ensure(NAMESPACE, replace(READY)) is False
     assert installations.get(NAMESPACE).connections == READY
-    assert parts == ["Broker.start", "Loop.start", "Notifications.start"]
+    assert parts == OPENED
     assert list(installations.all()) == [NAMESPACE]
+
+
+def test_whoever_needs_one_that_is_being_opened_waits_for_its_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected, found = threading.Event(), threading.Event()
+    monkeypatch.setattr(Broker, "wait_connected", lambda self, seconds: connected.wait(seconds), raising=False)
+    installations = made()
+    opening = threading.Thread(target=installations.ensure, args=(NAMESPACE, READY))
+    opening.start()
+    while not installations.all():
+        time.sleep(0.001)
+
+    def need() -> None:
+        installations.get(NAMESPACE)
+        found.set()
+
+    needing = threading.Thread(target=need)
+    needing.start()
+    assert not found.wait(0.1)
+    connected.set()
+    needing.join(10.0)
+    opening.join(10.0)
+    assert found.is_set()
 
 
 def test_other_credentials_replace_it_and_the_old_one_is_closed_first(parts: list[str]) -> None:
@@ -87,7 +111,7 @@ def test_other_credentials_replace_it_and_the_old_one_is_closed_first(parts: lis
     parts.clear()
     assert installations.ensure(NAMESPACE, replace(READY, ledger={**LEDGER, "PGPASSWORD": "new"})) is True
     closed = ["Notifications.stop", "Loop.stop", "Broker.stop", "Database.close"]
-    assert parts == [*closed, "Broker.start", "Loop.start", "Notifications.start"]
+    assert parts == [*closed, *OPENED]
     assert installations.get(NAMESPACE) is not old
 
 
