@@ -158,12 +158,14 @@ class WorkflowRequest:
     suspended: bool
     folder_policy: str
     settings_ignored: tuple[str, ...] = ()
+    framework: str = "light"
 
 
 @dataclass(frozen=True)
 class WorkflowRow:
     """A workflow in the ledger. `outcome` is set together with `finished_at`; `retry_generation` is the latest
-    spec.retryGeneration that was carried out."""
+    spec.retryGeneration that was carried out. With framework `pecan`, `stage` is the one that R is in, `losses` how many
+    Jobs were lost since that retry, and `lost_job` the uid of the last of these."""
 
     workflow_id: int
     uid: str
@@ -188,6 +190,10 @@ class WorkflowRow:
     results: Mapping[str, Any]
     retry_generation: int
     settings_ignored: tuple[str, ...] = ()
+    framework: str = "light"
+    stage: str | None = None
+    losses: int = 0
+    lost_job: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from typing import Any
 
 from objects import DATA, NAMESPACE, PULLING
 
+from pecan_operator.api.base import Resources
 from pecan_operator.clients.amqp import EventBatch, PublishResult
 from pecan_operator.core.labels import KIND_LABEL
 from pecan_operator.core.names import slug
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.errors import NotYet, OperatorError, Unavailable, UserError
 from pecan_operator.handlers.children import Children
 from pecan_operator.handlers.cluster import Cluster
@@ -290,6 +292,7 @@ class FakeLedger:
                     "accepted_at": self.now(),
                     "results": {},
                     "retry_generation": 0,
+                    "losses": 0,
                 }
             )
         return self.workflows[request.uid]
@@ -348,11 +351,19 @@ class FakeLedger:
             run.state, run.attempts_before, run.attempt, run.finished_at = (
                 RunState.PLANNED, run.attempt, run.attempt + 1, None,
             )  # fmt: skip
-        self._change(uid, retry_generation=generation)
+        self._change(uid, retry_generation=generation, losses=0)
         if again or row.outcome is Outcome.FAILED:
             cleared = ("analysed_at", "cancelled_at", "cancel_reason", "finished_at", "outcome", "message")
             self._change(uid, results={}, **dict.fromkeys(cleared))
         return len(again)
+
+    @faulty
+    def count_loss(self, uid: str, job: str) -> bool:
+        row = self.workflows[uid]
+        if row.lost_job == job:
+            return False
+        self._change(uid, losses=row.losses + 1, lost_job=job)
+        return True
 
     @faulty
     def counts(self, uids: Sequence[str]) -> dict[str, RunCounts]:
@@ -683,7 +694,8 @@ class FakeInstallations:
 CONNECTIONS = Connections(
     platform="pecan", platform_uid="uid-platform", hostname="docker", ledger={}, rabbitmq={},
     ledger_secret="pecan-ledger", bety_secret="pecan-bety", worker_secret="pecan-amqp", worker_secret_version="v1",
-    data=DATA, pulling=PULLING,
+    data=DATA, pulling=PULLING, framework="light",
+    r=RExecutor("pecan/executor:1", Resources(), "docker", "pecan-amqp"),
 )  # fmt: skip
 
 

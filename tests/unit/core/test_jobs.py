@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from objects import DATA, PULLING, workflow_object
 
+from pecan_operator.api.base import Resources
 from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import jobs, pecanxml
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.core.userxml import Ours
 from pecan_operator.records import WorkflowRow
 
@@ -22,6 +24,7 @@ ROW = WorkflowRow(
 SITE = jobs.Site(
     executor_image="registry.example/executor:1", data=DATA, pulling=PULLING, bety_secret="pecan-bety",
     ledger_secret="pecan-ledger",
+    r=RExecutor("pecan/executor:1", Resources(limits={"memory": "4Gi"}), "docker", "pecan-amqp"),
 )  # fmt: skip
 TOLD = {"operator": {"version": "0.1.0"}}
 MODEL = pecanxml.Model(id=99_000_000_007, type="DALEC", revision="ev", binary="/work/run")
