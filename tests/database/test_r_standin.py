@@ -1,4 +1,4 @@
-"""The stand-in of PEcAn's R on BETY as the database Job makes it: a fault of its own would look like the operator's in e2e."""
+"""The stand-in of PEcAn's R on BETY's tables: in e2e a fault of its own would look like one of the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from r_standin.bety import Bety, connect
 from r_standin.logger import Severe
 from r_standin.settings import Settings
-from workflow_support.r_framework import BETY_ROWS, PFT, TRAITS
+from workflow_support.r_framework import PFT, TRAITS, bety_rows
 
 from pecan_operator.clients import bety as operators
 from pecan_operator.clients.database import Database
@@ -21,7 +21,7 @@ from .conftest import BETY_PASSWORD, Server
 def rows(prepared: Server) -> None:
     """What a restored BETY has."""
     with prepared.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(BETY_ROWS)
+        cursor.execute(bety_rows("JOURNAL", PFT))
 
 
 def settings(server: Server, **other: str) -> Settings:

@@ -5,30 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from support import wait
+
 from workflow_support.manifests import MODEL, Manifest, built_image, journal_model, resource
+from workflow_support.site import Site
 
 PFT = "orders"
 TRAITS = ("Amax", "SLA")
-BETY_ROWS = f"""
+
+
+def bety_rows(model_type: str, pft: str) -> str:
+    """Statements for what a restored BETY has of a PFT: priors, and a posterior. Run once, in a BETY of ours."""
+    return f"""
 SET ROLE bety;
 CREATE TABLE IF NOT EXISTS pfts_priors (
   pft_id bigint NOT NULL REFERENCES pfts, prior_id bigint NOT NULL REFERENCES priors, UNIQUE (pft_id, prior_id));
-INSERT INTO modeltypes (name) VALUES ('JOURNAL') ON CONFLICT DO NOTHING;
+INSERT INTO modeltypes (name) VALUES ('{model_type}') ON CONFLICT DO NOTHING;
 INSERT INTO pfts (name, definition, modeltype_id)
-  SELECT '{PFT}', 'for tests', id FROM modeltypes WHERE name = 'JOURNAL';
-INSERT INTO variables (name) VALUES {", ".join(f"('{trait}')" for trait in TRAITS)};
+  SELECT '{pft}', 'for tests', id FROM modeltypes WHERE name = '{model_type}';
+INSERT INTO variables (name) SELECT name FROM unnest(ARRAY{list(TRAITS)}) AS name
+  WHERE name NOT IN (SELECT name FROM variables);
 INSERT INTO priors (variable_id, phylogeny, distn, parama, paramb)
-  SELECT id, 'plants', 'unif', 10, 20 FROM variables WHERE name IN {TRAITS};
-INSERT INTO pfts_priors SELECT pfts.id, priors.id FROM pfts, priors WHERE pfts.name = '{PFT}';
-INSERT INTO posteriors (pft_id) SELECT id FROM pfts WHERE name = '{PFT}';
+  SELECT id, '{pft}', 'unif', 10, 20 FROM variables WHERE name IN {TRAITS};
+INSERT INTO pfts_priors
+  SELECT pfts.id, priors.id FROM pfts JOIN priors ON priors.phylogeny = pfts.name WHERE pfts.name = '{pft}';
+INSERT INTO posteriors (pft_id) SELECT id FROM pfts WHERE name = '{pft}';
 """
-"""What a restored BETY has of a PFT of the test model: priors, and a posterior. Run once, in an empty BETY of ours."""
 
 
-def r_platform(name: str) -> Manifest:
-    """A platform whose workflows are prepared and analysed by the stand-in of R."""
-    spec = {"framework": "pecan", "executor": {"image": built_image("r-standin")}, "storage": {"data": {"size": "1Gi"}}}
-    return resource("PecanPlatform", name, spec)
+def r_platform() -> Manifest:
+    """Fields of a platform whose workflows are prepared and analysed by the stand-in of R."""
+    return {"framework": "pecan", "executor": {"image": built_image("r-standin")}}
 
 
 def r_model(**scaling: int) -> Manifest:
@@ -58,6 +65,27 @@ def r_workflow(
     """
     xml = pecan_xml(size, posterior_id, {"sleep_seconds": 0, **(orders or {})}, standin, more)
     return resource("PecanWorkflow", name, {"modelRef": {"name": MODEL}, "pecanXml": {"inline": xml}, **spec})
+
+
+def stage_at_work(site: Site, folder: str) -> str | None:
+    """The stage of the open line of STATUS; None when no line is open."""
+    last = site.sh(f"tail -n 1 {folder}/STATUS 2>/dev/null || true")
+    return None if last.endswith("\n") or not last else last.partition("\t")[0]
+
+
+def wait_held(site: Site, workflow_id: int, stage: str, seconds: float = 60.0) -> None:
+    """Until R holds in a stage it was told to hold in."""
+    folder = f"/data/workflows/PEcAn_{workflow_id}"
+
+    def is_held() -> bool:
+        return bool(site.sh(f"grep -l '/{workflow_id}.{stage}.open' {folder}/workflow*.Rout 2>/dev/null || true"))
+
+    wait(is_held, seconds, lambda: site.sh(f"tail -n 20 {folder}/STATUS {folder}/workflow*.Rout || true"))
+
+
+def open_stage(site: Site, workflow_id: int, stage: str) -> None:
+    """Let R go on that holds in a stage, or comes to it later."""
+    site.sh(f"touch /data/journal/{workflow_id}.{stage}.open")
 
 
 def pecan_xml(

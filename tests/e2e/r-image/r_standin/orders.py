@@ -1,6 +1,6 @@
 """What a test orders in the node `standin` of pecan.xml, which PEcAn's R does not know:
 
-    hold        a stage that waits, once begun, until <workflow id>.<stage>.open is beside the journal of the test model
+    hold        a stage that waits at its end until <workflow id>.<stage>.open is beside the journal of the test model
     severe      a stage that fails by logger.severe
     stop        a stage that fails by an error of R itself, which no logger sees
 
@@ -21,23 +21,21 @@ HELD_AT_MOST_SECONDS = 600
 LOOK_SECONDS = 0.1
 
 
-def obey(settings: Settings, stage: str) -> None:
-    """Do in a stage what is ordered for it."""
-    told = {tag: [(node.text or "").strip() for node in settings.root.findall(f"standin/{tag}")] for tag in _TAGS}
-    if stage in told["hold"]:
-        _wait(GATES / f"{settings.get('workflow/id')}.{stage}.open")
-    if stage in told["severe"]:
+def fail_if_told(settings: Settings, stage: str) -> None:
+    """At the beginning of a stage. Raises Severe."""
+    if stage in settings.all("standin/severe"):
         raise severe(
             f"standin.{stage}", f"The stage {stage} was told to fail, with more words than fit on one line of R"
         )
-    if stage in told["stop"]:
+    if stage in settings.all("standin/stop"):
         raise stop(f"standin.{stage}", "subscript out of bounds")
 
 
-_TAGS = ("hold", "severe", "stop")
-
-
-def _wait(gate: Path) -> None:
+def hold_if_told(settings: Settings, stage: str) -> None:
+    """At the end of a stage, when all its work is done and only STATUS does not say so yet."""
+    if stage not in settings.all("standin/hold"):
+        return
+    gate = GATES / f"{settings.get('workflow/id')}.{stage}.open"
     info("standin", f"waiting for {gate}")
     until = time.monotonic() + HELD_AT_MOST_SECONDS
     while not gate.exists():

@@ -14,7 +14,7 @@ from r_standin import checks, configs, results
 from r_standin.bety import Bety
 from r_standin.broker import Broker
 from r_standin.logger import severe
-from r_standin.orders import obey
+from r_standin.orders import fail_if_told, hold_if_told
 from r_standin.settings import COPIES, Settings
 from r_standin.status import Status
 
@@ -63,7 +63,8 @@ class Workflow:
         elif bety.ensembles(int(settings.get("workflow/id"))):
             raise severe("standin", "BETY has ensembles of this workflow: rows of an earlier pass were not removed")
         settings.write("pecan.CHECKED.xml")
-        obey(settings, "CONVERSIONS")
+        fail_if_told(settings, "CONVERSIONS")
+        hold_if_told(settings, "CONVERSIONS")
         settings.write("pecan.METProcess.xml")
         machine_id = bety.machine(fqdn)
         assert machine_id is not None
@@ -77,7 +78,7 @@ class Workflow:
             self._services.broker(copy).check()
 
     def _first_stages(self, settings: Settings, bety: Bety, machine_id: int) -> None:
-        """TRAIT, META and CONFIG, unless STATUS has them. A run id, once given out, is in `settings` only."""
+        """TRAIT, META and CONFIG, unless STATUS has them."""
         if self.status.check("TRAIT") == 0:
             with self._stage("TRAIT"):
                 configs.trait(settings, bety, machine_id)
@@ -115,6 +116,7 @@ class Workflow:
         """A stage from its start in STATUS to its end; that of one that failed is written with the end of R."""
         assert self.settings is not None
         self.status.start(name)
-        obey(self.settings, name)
+        fail_if_told(self.settings, name)
         yield
+        hold_if_told(self.settings, name)
         self.status.end()
