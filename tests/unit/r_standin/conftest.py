@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from r_standin import checks, orders
+from r_standin import orders
 from r_standin.batch import run_pass
 from r_standin.bety import Bety, Prior, connection_of
 from r_standin.broker import Broker
@@ -206,7 +206,6 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     for name, value in {"TZ": "UTC", "FQDN": "docker"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PECAN_SETTINGS", raising=False)
-    monkeypatch.setattr(checks, "WORKFLOW_R", IMAGE / "workflow.R")
     monkeypatch.setattr(orders, "GATES", tmp_path)
     monkeypatch.setattr(orders, "HELD_AT_MOST_SECONDS", 0)
     umask = os.umask(0o007)

@@ -15,7 +15,8 @@ from r_standin.logger import severe
 from r_standin.settings import COPIES, Settings, leaf, put
 from r_standin.status import BEFORE_CONTINUE, wrong_before_continue
 
-WORKFLOW_R = Path("/work/workflow.R")
+WORKFLOW_R = Path(__file__).parents[1] / "workflow.R"
+"""The same as the image's /work/workflow.R."""
 SECRET_MODE = 0o640
 DROPPED = ("rundir", "modeloutdir", "settings.info", "email", "host/qsub", "host/modellauncher")
 
@@ -35,7 +36,7 @@ def surrounding(continues: bool, folder: Path, environment: Mapping[str, str]) -
         yield ".RData is there: R would go on with the workspace of an earlier pass"
     workflow_r = folder / "workflow.R"
     if not workflow_r.is_file() or workflow_r.read_bytes() != WORKFLOW_R.read_bytes():
-        yield f"workflow.R is not the image's own {WORKFLOW_R}"
+        yield "workflow.R is not the image's own /work/workflow.R"
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.glob("pecan*.xml")}
     for name, mode in sorted(modes.items()):
         # R's own copies have what its umask leaves of 666
