@@ -45,7 +45,17 @@ def adopt_pecan_xml(folder: WorkflowFolder, source: Path, ours: Path, workflow_i
 
 
 def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: int, uid: str) -> Settings:
-    check_settings(settings, folder, workflow_id)
+    check_settings(settings.workflow_id, settings.folder, folder, workflow_id)
+    claim(folder, workflow_id, uid)
+    make_directory(folder.run)
+    make_directory(folder.out)
+    write_text(folder.settings, text)
+    save_checked(folder, text)
+    return settings
+
+
+def claim(folder: WorkflowFolder, workflow_id: int, uid: str) -> None:
+    """Make the folder of this workflow; raises UserError when it is another PecanWorkflow's."""
     make_directory(folder.path.parent)
     make_directory(folder.path)
     owner = folder.owner.read_text().strip() if folder.owner.exists() else uid
@@ -56,20 +66,11 @@ def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: in
             "was the database replaced? Move the folder away, or restore the database",
         )
     write_text(folder.owner, uid + "\n")
-    make_directory(folder.run)
-    make_directory(folder.out)
-    write_text(folder.settings, text)
-    save_checked(folder, text)
-    return settings
 
 
-def check_settings(settings: Settings, folder: WorkflowFolder, workflow_id: int) -> None:
-    """Raises UserError when the settings are not those of this workflow and folder."""
-    if settings.workflow_id != workflow_id:
-        raise UserError(
-            "BadSettings", f"pecan.xml workflow/id is {settings.workflow_id}, this workflow is {workflow_id}"
-        )
-    if Path(settings.folder) != folder.path:
-        raise UserError(
-            "BadSettings", f"pecan.xml outdir is {settings.folder}, this workflow's folder is {folder.path}"
-        )
+def check_settings(given_id: int | str, given_folder: str, folder: WorkflowFolder, workflow_id: int) -> None:
+    """Raises UserError when workflow/id or outdir of a pecan.xml are not those of this workflow and folder."""
+    if str(given_id) != str(workflow_id):
+        raise UserError("BadSettings", f"pecan.xml workflow/id is {given_id}, this workflow is {workflow_id}")
+    if Path(given_folder) != folder.path:
+        raise UserError("BadSettings", f"pecan.xml outdir is {given_folder}, this workflow's folder is {folder.path}")

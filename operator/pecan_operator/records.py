@@ -70,6 +70,20 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
+class RunDescription:
+    """A run as BETY has it: runs.id, ensembles.runtype, runs.parameter_list, the site, and the calendar years (UTC) in which
+    it begins and ends."""
+
+    run_id: int
+    runtype: str
+    parameter_list: str
+    site_id: int
+    site_name: str
+    first_year: int
+    last_year: int
+
+
+@dataclass(frozen=True)
 class RunRow:
     """A run in the ledger, with what a decision about it needs of its workflow.
 

@@ -87,6 +87,8 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     set_ours(result, replace(ours, hostname=HOST))
     if ours.delete_raw:
         _set(result.find("model"), "delete.raw", "TRUE")
+    if ours.stop_on_error is not None:
+        _set_stop_on_error(result, ours.stop_on_error)
     if (database := root.find("database")) is not None:
         _add_database(result, database)
     return Adopted(xml=pecanxml.as_text(result), ignored=tuple(made.ignored))
@@ -193,6 +195,15 @@ def _add_database(root: ET.Element, given: ET.Element | None) -> None:
     ET.SubElement(bety, "write").text = write or "TRUE"
     ET.SubElement(database, "dbfiles").text = DBFILES
     root.append(database)
+
+
+def _set_stop_on_error(root: ET.Element, stop: bool) -> None:
+    run = root.find("run")
+    if run is None:
+        refuse("has no run: PEcAn's R needs the days and the site of the runs")
+    given = [node for node in run.iter() if node.find("stop_on_error") is not None]
+    for node in given or [run]:
+        _set(node, "stop_on_error", str(stop).upper())
 
 
 def _set(parent: ET.Element | None, tag: str, value: Any) -> None:
