@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import xml.etree.ElementTree as ET
-from base64 import b64encode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 import rdata
+from management_fake import FakeManagement, fake_management
 from r_standin import broker, logger
 from r_standin.logger import Severe
 from r_standin.rdata import save
@@ -61,40 +57,13 @@ def test_a_status_that_r_cannot_read_is_an_error(tmp_path: Path, text: str) -> N
         Status(tmp_path).check("TRAIT")
 
 
-class Api(BaseHTTPRequestHandler):
-    """As much of RabbitMQ's management API as R calls."""
-
-    asked: ClassVar[list[tuple[str, str, Any]]] = []
-    routed = True
-
-    def do_GET(self) -> None:
-        self._answer(None)
-
-    def do_POST(self) -> None:
-        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-    def _answer(self, body: Any) -> None:
-        known = self.headers["Authorization"] == "Basic " + b64encode(b"pecan:secret").decode()
-        code = 401 if not known else 404 if self.path.endswith("/absent") else 200
-        self.asked.append((self.command, self.path, body))
-        self.send_response(code)
-        self.end_headers()
-        self.wfile.write(json.dumps({"routed": self.routed}).encode())
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Where the API answers; R looks for it there."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("RABBITMQ_PORT", str(server.server_port))
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeManagement]:
+    """The broker's management API, where R looks for it."""
+    with fake_management() as served:
+        monkeypatch.setenv("RABBITMQ_PORT", str(served.port))
         monkeypatch.setenv("RABBITMQ_PREFIX", "/")
-        monkeypatch.setattr(Api, "asked", [])
-        yield server.server_port
-        server.shutdown()
+        yield served
 
 
 def settings(uri: str, queue: str = "JOURNAL_1") -> Settings:
@@ -104,7 +73,7 @@ def settings(uri: str, queue: str = "JOURNAL_1") -> Settings:
     return made
 
 
-def test_a_run_is_published_by_the_management_api(port: int) -> None:
+def test_a_run_is_published_by_the_management_api(api: FakeManagement) -> None:
     broker.connect(settings("amqp://pecan:secret@127.0.0.1:5672/pecan")).publish(Path("/data/run/1"))
     message = {
         "properties": {"delivery_mode": 2},
@@ -112,7 +81,7 @@ def test_a_run_is_published_by_the_management_api(port: int) -> None:
         "payload": '{"folder": "/data/run/1"}',
         "payload_encoding": "string",
     }
-    assert Api.asked == [
+    assert api.asked == [
         ("GET", "/api/queues/pecan/JOURNAL_1", None),
         ("POST", "/api/exchanges/pecan//publish", message),
     ]
@@ -129,15 +98,15 @@ def test_a_run_is_published_by_the_management_api(port: int) -> None:
     ],
 )
 def test_a_wrong_broker_is_refused(
-    port: int, capfd: pytest.CaptureFixture[str], uri: str, queue: str, words: str
+    api: FakeManagement, capfd: pytest.CaptureFixture[str], uri: str, queue: str, words: str
 ) -> None:
     with pytest.raises(Severe):
         broker.connect(settings(uri, queue)).check()
     assert words in " ".join(capfd.readouterr().err.split())
 
 
-def test_a_message_that_no_queue_took_is_severe(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Api, "routed", False)
+def test_a_message_that_no_queue_took_is_severe(api: FakeManagement) -> None:
+    api.routed = False
     with pytest.raises(Severe, match="no queue took"):
         broker.connect(settings("amqp://pecan:secret@127.0.0.1/pecan")).publish(Path("/data/run/1"))
 

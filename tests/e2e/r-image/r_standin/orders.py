@@ -10,13 +10,14 @@ published in the stage PDA, as PEcAn's own parameter data assimilation does.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from r_standin.logger import info, severe, stop
 from r_standin.settings import Settings
 
-GATES = Path("/data/journal")
+GATES = Path(os.environ.get("R_STANDIN_GATES", "/data/journal"))
 HELD_AT_MOST_SECONDS = 600
 LOOK_SECONDS = 0.1
 
