@@ -16,7 +16,7 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 from support import ROOT, example, wait
 from workflow_support.fixtures import ready_site
-from workflow_support.manifests import MODEL, QUEUE, Manifest, journal_model, resource
+from workflow_support.manifests import QUEUE, Manifest, journal_model, resource
 from workflow_support.r_framework import (
     PFT,
     bety_rows,
@@ -204,7 +204,7 @@ def test_r_killed_in_each_of_its_passes_begins_anew(place: Site) -> None:
     check_killed(place, "killed", 3, len(COMPONENTS))
 
 
-def wait_told(place: Site, name: str, condition: str, words: str, seconds: float = 20.0) -> None:
+def wait_told(place: Site, name: str, condition: str, words: str, seconds: float = 30.0) -> None:
     """The stage that R is in is looked up every 10 s."""
 
     def message() -> str:
@@ -378,4 +378,3 @@ def test_passwords_changed_between_the_steps_reach_r(place: Site, posterior_id: 
     assert check_converged(runs, [each for each in executions if each.run in own], "passwords changed") == 0
     assert len(place.sh(f"cat {folder}/run/runs.txt").split()) == 2
     place.wait_no_messages(QUEUE)
-    wait(lambda: not place.workers(MODEL), 60, lambda: place.workers(MODEL))

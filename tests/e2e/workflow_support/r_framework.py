@@ -35,7 +35,8 @@ INSERT INTO posteriors (pft_id) SELECT id FROM pfts WHERE name = '{pft}';
 
 def r_platform() -> Manifest:
     """Fields of a platform whose workflows are prepared and analysed by the stand-in of R."""
-    return {"framework": "pecan", "executor": {"image": built_image("r-standin")}}
+    resources = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+    return {"framework": "pecan", "executor": {"image": built_image("r-standin"), "resources": resources}}
 
 
 def r_model(**scaling: int) -> Manifest:
