@@ -12,8 +12,8 @@ from pecan_operator.core import labels, names
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.platform import data_claim_name
 from pecan_operator.core.platform.base import Platform, decode
-from pecan_operator.core.rframework import RExecutor
 from pecan_operator.core.platform.state import is_left_ready
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.context import Context, Object, key_of
 from pecan_operator.handlers.installation import Connections, Installation
