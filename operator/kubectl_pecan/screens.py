@@ -163,7 +163,11 @@ def results_table(results: Mapping[str, Any]) -> RenderableType:
         made.add_row(Text(row["site"]), row["variable"], str(row["year"]), str(row["n"]), *numbers, Text(row["units"]))
     if results["yearly"]:
         parts.append(made)
-    notes = [f"{results['used']} of {results['runs']} runs are in these numbers"]
+    by_r = results.get("framework") == "pecan"
+    notes = [
+        f"{results['used']} of {results['runs']} runs {'succeeded' if by_r else 'are in these numbers'}",
+        *(results.get("files") or []),
+    ]
     if analysis := results.get("sensitivityAnalysis"):
         traits = analysis["traits"]
         notes.append(
@@ -171,7 +175,8 @@ def results_table(results: Mapping[str, Any]) -> RenderableType:
             "numbers are in the CSV files: copy them with --to"
         )
     if results.get("omitted"):
-        notes.append(f"{results['omitted']} more rows are in the CSV files: copy them with --to")
+        more = "files are there" if by_r else "rows are in the CSV files"
+        notes.append(f"{results['omitted']} more {more}: copy them with --to")
     notes += results.get("caveats") or []
     return Group(*parts, *(Text(note) for note in notes))
 

@@ -732,6 +732,7 @@ class World:
     executed: list[tuple[str, int]] = field(default_factory=list)
     removed_folders: list[str] = field(default_factory=list)
     errors: list[OperatorError] = field(default_factory=list)
+    framework: str = "light"
 
     def __post_init__(self) -> None:
         self.kube = FakeKube(self.faults)
@@ -769,8 +770,8 @@ class World:
             clock=lambda: self.seconds, now=self.now,
         )  # type: ignore[arg-type]  # fmt: skip
         self.installation = SimpleNamespace(
-            connections=CONNECTIONS, ledger=self.ledger, bety=self.bety, broker=self.broker,
-            management=self.management, loop=self.loop,
+            connections=replace(CONNECTIONS, framework=self.framework), ledger=self.ledger, bety=self.bety,
+            broker=self.broker, management=self.management, loop=self.loop,
         )  # fmt: skip
         self.installations.present[NAMESPACE] = self.installation
         self.kube.watchers = [self._watch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Protocol
 
 from defusedxml.ElementTree import fromstring
@@ -14,6 +15,8 @@ from pecan_executor.stages import Stage, Stages
 from pecan_operator.core import rsettings
 from pecan_operator.core.rsettings import Services
 from pecan_operator.errors import UserError
+
+_READ_BY_R = "pecan.CONFIGS.xml"
 
 
 class ResumeLedger(StateLedger, Protocol):
@@ -28,7 +31,7 @@ def resume(workflow_id: int, folder: WorkflowFolder, ledger: ResumeLedger, servi
 
     Repeating it after R was killed lets R begin with OUTPUT again.
 
-    Raises UserError when pecan.xml is missing.
+    Raises UserError when pecan.xml is missing, or the copy that R goes on with is damaged.
     """
     succeeded = record_states(workflow_id, folder, ledger)
     try:
@@ -37,9 +40,22 @@ def resume(workflow_id: int, folder: WorkflowFolder, ledger: ResumeLedger, servi
         raise UserError(
             "SettingsMissing", f"{folder.settings} is missing: it was there when the runs were made"
         ) from None
-    for file in (folder.settings, *folder.saved_settings()):
-        write_text(file, rsettings.with_services(file.read_bytes(), services), private=True)
+    write_text(folder.settings, rsettings.with_services(ET.tostring(root), services), private=True)
+    for file in folder.saved_settings():
+        _renew(file, services)
     Stages(folder).only([*before_model(root), Stage.MODEL], ledger.last_run_finished_at(workflow_id))
     folder.workspace.unlink(missing_ok=True)
     ledger.report_stage(workflow_id, None)
     return succeeded
+
+
+def _renew(file: Path, services: Services) -> None:
+    """Of the other copies, one may be half written by R that was killed: R writes it again, and reads it never."""
+    try:
+        text = rsettings.with_services(file.read_bytes(), services)
+    except UserError as error:
+        if file.name == _READ_BY_R:
+            raise UserError(error.reason, f"{file}: {error.message}") from None
+        file.unlink()
+        return
+    write_text(file, text, private=True)

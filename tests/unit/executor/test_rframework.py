@@ -415,6 +415,17 @@ def test_a_password_that_was_changed_meanwhile_is_in_all_copies(made: WorkflowFo
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+def test_a_half_written_copy_goes_unless_r_needs_it(made: WorkflowFolder, ledger: Ledger) -> None:
+    ran(made, ledger)
+    half = made.path / "pecan.pda1.xml"
+    half.write_text("<pecan><database><bety><password>secret</pass")
+    resume(WORKFLOW_ID, made, ledger, ROTATED)
+    assert not half.exists()
+    (made.path / "pecan.CONFIGS.xml").write_text("<pecan><run>")
+    with pytest.raises(UserError, match=r"pecan\.CONFIGS\.xml: pecan\.xml is not well-formed XML"):
+        resume(WORKFLOW_ID, made, ledger, ROTATED)
+
+
 def test_output_of_failed_runs_is_set_aside(made: WorkflowFolder, ledger: Ledger) -> None:
     ran(made, ledger)
     resume(WORKFLOW_ID, made, ledger, SERVICES)
