@@ -151,6 +151,12 @@ class Steps:
         file.write_text(rsettings.adopt(xml, ours).xml.replace("/data/dbfiles", f"{self.data}/dbfiles"))
         return file
 
+    def write_site(self, settings: Path) -> None:
+        """Name the site by BETY's id, as R wants it where nobody else registers it."""
+        with closing(self.server.database("bety", self.bety_password)) as database:
+            site_id = Bety(database).site(name="Loobos", lat=52.17, lon=5.74)
+        settings.write_text(settings.read_text().replace("<id>NL-Loo</id>", f"<id>{site_id}</id>"))
+
     def status(self) -> str:
         return (self.folder / "STATUS").read_text()
 
@@ -302,6 +308,24 @@ def test_passwords_may_change_between_the_passes(
         assert root.findtext("database/bety/password") == "changedSecret"
         assert ":changedToo@" in (root.findtext("host/rabbitmq/uri") or "")
         assert file.stat().st_mode & 0o007 == 0
+
+
+def test_runs_that_r_writes_no_rows_of_have_names(
+    steps: Steps, model_id: int, ledger: Ledger, write: Callable[..., None]
+) -> None:
+    settings = steps.write_settings(xml(steps, None).replace("<write>TRUE", "<write>FALSE"), model_id)
+    steps.write_site(settings)
+    steps.ours("folder", "--settings", str(settings))
+    assert steps.r(rframework.PREPARE) == (0, "")
+    assert "3 runs" in steps.ours("register")
+    plans = [plan for plan, *_ in ledger.run_states(steps.row.workflow_id)]
+    assert [(plan.run_id[:9], plan.member) for plan in plans] == [(f"ENS-0000{member}", member) for member in (1, 2, 3)]
+    assert {(plan.site_name, plan.run_type, plan.expect[0]) for plan in plans} == {("Loobos", "ensemble", "1998.nc")}
+    execute(steps, write)
+    steps.ours("resume")
+    assert steps.r(rframework.ANALYSE) == (0, "")
+    steps.ours("report")
+    assert rows(steps, "SELECT id FROM ensembles WHERE workflow_id = %(id)s") == []
 
 
 def change_password(server: Server, password: str) -> None:

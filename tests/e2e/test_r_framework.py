@@ -167,13 +167,13 @@ def pod_of(place: Site, name: str, component: str, other_than: str = "") -> str:
     return str(names()[0])
 
 
-def check_killed(place: Site, name: str, members: int, kills: int) -> None:
-    """A workflow whose R was killed has ended as one whose R was not."""
+def check_as_without_a_kill(place: Site, name: str, members: int, what: str) -> None:
+    """A workflow whose R did not come to its end at once has ended as one whose R did."""
     status = place.wait_finished(name)
     assert status["phase"] == "Succeeded", status
     workflow_id = status["workflowId"]
     runs = place.runs(workflow_id)
-    assert check_converged(runs, place.journal(workflow_id), f"R killed {kills} times") == 0
+    assert check_converged(runs, place.journal(workflow_id), what) == 0
     assert [run.attempt for run in runs] == [1] * members
     found = place.query(
         "SELECT count(DISTINCT ensembles.id) AS ensembles, count(*) AS runs FROM runs JOIN ensembles"
@@ -201,7 +201,7 @@ def test_r_killed_in_each_of_its_passes_begins_anew(place: Site) -> None:
         place.kill_pod(killed)
         pod_of(place, "killed", component, other_than=killed)
         open_stage(place, workflow_id, stage)
-    check_killed(place, "killed", 3, len(COMPONENTS))
+    check_as_without_a_kill(place, "killed", 3, "R's pod killed in three stages")
 
 
 def wait_told(place: Site, name: str, condition: str, words: str, seconds: float = 30.0) -> None:
@@ -227,7 +227,7 @@ def test_the_operator_and_r_s_process_killed_in_each_stage_cost_nothing(place: S
         place.wait_operator(operator)
         pod_of(place, "headless", component, other_than=pod)
         open_stage(place, workflow_id, stage)
-    check_killed(place, "headless", 3, len(COMPONENTS))
+    check_as_without_a_kill(place, "headless", 3, "the operator and R killed in three stages")
 
 
 @pytest.mark.full
@@ -263,6 +263,30 @@ def test_what_r_says_of_its_error_is_told(place: Site, order: tuple[str, str]) -
     assert row == {"losses": 0}
     assert len(place.runs(status["workflowId"])) == (2 if condition == "Analysed" else 0)
     assert not [password for password in passwords(place) if password in json.dumps(status)]
+
+
+def test_a_failed_step_is_done_again_by_a_retry(place: Site) -> None:
+    """Once what made it fail is put right; both begin clean, else the stand-in would refuse them."""
+    names = {"severe-config": "CONFIG", "severe-ensemble": "ENSEMBLE"}
+    for name, stage in names.items():
+        open_stage(place, place.wait_finished(name)["workflowId"], stage)
+        place.patch("PecanWorkflow", name, retryGeneration=1)
+    for name in names:
+        place.wait_phase(name, "Succeeded", seconds=120)
+        check_as_without_a_kill(place, name, 2, "R failed, and was begun again by a retry")
+
+
+def test_a_workflow_that_is_cancelled_while_r_is_at_work_ends(place: Site, posterior_id: int) -> None:
+    place.apply(r_workflow("cancelled", 2, posterior_id=posterior_id, standin=[("hold", "CONFIG")]))
+    workflow_id = place.workflow_id("cancelled")
+    wait_held(place, workflow_id, "CONFIG")
+    place.patch("PecanWorkflow", "cancelled", cancel=True)
+    place.wait_phase("cancelled", "Cancelled", seconds=30)
+    gone = wait(
+        lambda: not place.pods("prepare", "cancelled", "PecanWorkflow"), 60, lambda: place.pods("prepare", "cancelled")
+    )
+    print(f"MEASURED R's pod gone {gone:.1f} s after the workflow was cancelled")
+    assert place.runs(workflow_id) == []
 
 
 def test_a_model_that_r_writes_no_runs_for_is_refused_before_anything_is_written(place: Site) -> None:
@@ -305,26 +329,44 @@ def test_a_model_of_r_is_refused_by_the_light_framework(site: Site) -> None:
     site.delete("PecanModel", "of-r")
 
 
-def test_demo_2_of_pecan_is_prepared_by_its_example(place: Site) -> None:
-    """Its model's image is PEcAn's own: the runs are written, and none is started."""
+@pytest.fixture(scope="module")
+def niwot(place: Site) -> Site:
+    """With the model and the data of PEcAn's Demo 2. The model's image is PEcAn's own: runs are written, none is started."""
     place.apply(example("models/sipnet.yaml"))
     place.execute(bety_rows("SIPNET", "temperate.coniferous"))
     place.sh("mkdir -p /data/sites/niwot && touch /data/sites/niwot/niwot.clim")
-    spec = {"modelRef": {"name": "sipnet"}, "pecanXml": {"inline": DEMO_2.read_text()}, "suspend": True}
-    place.apply(resource("PecanWorkflow", "demo-2", spec))
+    return place
+
+
+def check_demo_2(place: Site, workflow: Manifest, members: int, of_sensitivity: int) -> None:
+    """A workflow of the example's model is prepared."""
+    name = workflow["metadata"]["name"]
+    place.apply({**workflow, "spec": {**workflow["spec"], "suspend": True}})
     wait(
-        lambda: place.condition("demo-2", "Prepared")["status"] == "True",
+        lambda: place.condition(name, "Prepared")["status"] == "True",
         60,
-        lambda: (place.status("demo-2"), place.sh("tail -n 30 /data/workflows/PEcAn_*/workflow.Rout || true")),
+        lambda: (place.status(name), place.sh("tail -n 30 /data/workflows/PEcAn_*/workflow.Rout || true")),
     )
-    # 100 members; the median, and six quantiles of each of two traits
-    assert place.status("demo-2")["runs"]["total"] == 100 + 1 + 6 * 2
-    runs = place.runs(place.workflow_id("demo-2"))
-    assert [run.member for run in runs].count(None) == 13
-    job = place.sh(f"cat /data/workflows/PEcAn_{place.workflow_id('demo-2')}/run/{runs[0].run_id}/job.sh")
+    assert place.status(name)["runs"]["total"] == members + of_sensitivity
+    workflow_id = place.workflow_id(name)
+    runs = place.runs(workflow_id)
+    assert [run.member for run in runs[:of_sensitivity]] == [None] * of_sensitivity
+    assert [run.member for run in runs[of_sensitivity:]] == list(range(1, members + 1))
+    job = place.sh(f"cat /data/workflows/PEcAn_{workflow_id}/run/{runs[0].run_id}/job.sh")
     assert "\n/usr/local/bin/sipnet.git " in job
-    place.delete("PecanWorkflow", "demo-2")
-    place.delete("PecanModel", "sipnet")
+    place.delete("PecanWorkflow", name)
+
+
+def test_demo_2_of_the_examples_is_prepared(niwot: Site) -> None:
+    # the median, and two quantiles of each of two traits
+    check_demo_2(niwot, example("workflows/niwot-demo2-r.yaml"), 100, 1 + 2 * 2)
+
+
+def test_demo_2_on_the_data_volume_is_prepared(niwot: Site) -> None:
+    text = DEMO_2.read_text()
+    niwot.sh(f"cat > /data/sites/niwot/demo2.xml <<'XML'\n{text}\nXML")
+    spec = {"modelRef": {"name": "sipnet"}, "pecanXml": {"path": "/data/sites/niwot/demo2.xml"}}
+    check_demo_2(niwot, resource("PecanWorkflow", "demo-2", spec), 100, 1 + 2 * 6)
 
 
 def rotate_passwords(place: Site) -> None:

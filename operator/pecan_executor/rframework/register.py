@@ -126,7 +126,7 @@ def _labels(parameter_list: str) -> dict[str, Any]:
 
 
 def _labels_of_readme(readme: dict[str, str]) -> dict[str, Any]:
-    member = readme.get("run", "").partition("/")[0]
+    member = readme.get("run", "").partition("/")[0].strip()
     if member.isdecimal():
         return {"member": int(member)}
     quantile, trait, pft = (readme.get(key) for key in ("quantile", "trait", "pft name"))

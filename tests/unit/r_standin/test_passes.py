@@ -102,6 +102,12 @@ def test_without_rows_runs_have_names(case: Case) -> None:
     assert case.run() == 0
     assert (case.bety.ensembles_, case.bety.runs) == ([], [])
     assert case.run_ids() == [f"ENS-{member:05}-772" for member in (1, 2, 3)]
+    saved = (case.folder / "pecan.CONFIGS.xml").read_text()
+    assert str(WORKFLOW_ID) in saved, "in outdir"
+    assert f"<id>{WORKFLOW_ID}</id>" not in saved, "R makes up another id"
+    case.complete()
+    assert case.run(SECOND) == 0
+    assert case.bety.finished == []
 
 
 def test_the_second_pass_goes_on_behind_the_model(case: Case) -> None:
@@ -176,6 +182,12 @@ def test_what_fails_before_trait_has_no_name_in_status(case: Case) -> None:
     assert case.run() == 1
     assert re.fullmatch(rf"\t{TIME}\tERROR\t\n", (case.folder / "STATUS").read_text())
     assert "Error in standin.CONVERSIONS() : subscript out of bounds" in case.said()
+
+
+def test_a_stage_fails_until_it_is_opened(case: Case) -> None:
+    case.change("standin/severe", "TRAIT")
+    (case.folder.parents[1] / f"{WORKFLOW_ID}.TRAIT.open").touch()
+    assert case.run() == 0
 
 
 def test_a_held_stage_waits_for_its_gate(case: Case) -> None:

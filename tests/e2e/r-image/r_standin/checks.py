@@ -7,7 +7,7 @@ import re
 import stat
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from r_standin.bety import Bety
@@ -105,6 +105,9 @@ def prepare(settings: Settings, bety: Bety, fqdn: str) -> None:
     for kind in ("ensemble", "sensitivity.analysis"):
         if settings.has(kind):
             _fill_analysis(settings, kind)
+    if not settings.write_rows:
+        # R makes up an id, whatever the file says
+        settings.put("workflow/id", f"{datetime.now():%Y-%m-%d-%H-%M-%S}")
     for tag in ("deprecated.settings.fixed", "settings.updated", "checked"):
         settings.put(f"settings.info/{tag}", "TRUE")
 

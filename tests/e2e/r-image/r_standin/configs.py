@@ -143,10 +143,10 @@ def write_runs(
 ) -> tuple[str, list[str]]:
     """An ensemble with its runs: rows, folders, lines of runs.txt. Returns the ids; without rows R makes names instead."""
     site_id = leaf(run, "site/id")
-    workflow_id = int(settings.get("workflow/id"))
     ensemble_id = "NA"
     if settings.write_rows:
-        ensemble_id = str(bety.add_ensemble(runtype, workflow_id, [leaf(pft, "posteriorid") for pft in settings.pfts]))
+        posterior_ids = [leaf(pft, "posteriorid") for pft in settings.pfts]
+        ensemble_id = str(bety.add_ensemble(runtype, int(settings.get("workflow/id")), posterior_ids))
     days = (day(leaf(run, "start.date")).isoformat(), day(leaf(run, "end.date")).isoformat())
     ids = []
     for number, plan in enumerate(plans, 1):

@@ -55,12 +55,12 @@ class Workflow:
 
     def _prepare(self, settings: Settings, bety: Bety) -> int:
         """Settings checked, database and broker reached, inputs converted."""
-        fqdn = os.environ["FQDN"]
+        fqdn, workflow_id = os.environ["FQDN"], int(settings.get("workflow/id"))
         checks.prepare(settings, bety, fqdn)
         self._services.broker(settings).check()
         if self.continues:
             self._check_copies()
-        elif bety.ensembles(int(settings.get("workflow/id"))):
+        elif bety.ensembles(workflow_id):
             raise severe("standin", "BETY has ensembles of this workflow: rows of an earlier pass were not removed")
         settings.write("pecan.CHECKED.xml")
         fail_if_told(settings, "CONVERSIONS")
