@@ -721,7 +721,8 @@ class FakeWorker:
 class World:
     """Cluster, services and operator of one namespace. A turn is a second.
 
-    `outcome` says how an attempt ends: (state, exit code); `runs` how many runs `prepare` lays out.
+    `outcome` says how an attempt ends: (state, exit code); `runs` how many runs `prepare` lays out; `job_losses` how many
+    Jobs are lost with their pods before the first one succeeds.
     """
 
     faults: Faults = field(default_factory=Faults)
@@ -733,6 +734,7 @@ class World:
     removed_folders: list[str] = field(default_factory=list)
     errors: list[OperatorError] = field(default_factory=list)
     framework: str = "light"
+    job_losses: int = 0
 
     def __post_init__(self) -> None:
         self.kube = FakeKube(self.faults)
@@ -743,6 +745,7 @@ class World:
         self.workers: dict[str, FakeWorker] = {}
         self._pod_numbers = itertools.count(1)
         self._controls_seen = 0
+        self._lost_jobs = 0
         self.start_operator()
 
     def now(self) -> datetime:
@@ -870,6 +873,10 @@ class World:
             if (job.get("status") or {}).get("conditions"):
                 continue
             component = job["metadata"]["labels"]["app.kubernetes.io/component"]
+            if self._lost_jobs < self.job_losses:
+                self._lost_jobs += 1
+                self.kube.put({**job, "status": {"conditions": [{"type": "Failed", "status": "True"}]}})
+                continue
             if component in self.job_fails:
                 failed = {
                     "type": "Failed",

@@ -678,8 +678,13 @@ def test_what_r_leaves_is_named_and_copied_but_for_its_passwords(
     for name in ("pecan.xml", "pecan.CONFIGS.xml", "workflow.Rout", "workflow.R", "ensemble.output.7.Rdata"):
         (folder / name).write_text(secret)
     found = {"framework": "pecan", "runs": 2, "used": 1, "caveats": ["elsewhere"], "files": ["a.pdf"], "yearly": []}
-    api.objects.append(ended(results={**found, "omitted": 3}))
-    assert run("results", "loobos").out.splitlines() == [
+    row = {"variable": "NPP", "startYear": 1999, "endYear": 2000, "n": 2, "mean": 3.0, "sd": None}
+    row |= {"q2.5": 1.075, "q50": 3.0, "q97.5": 4.925}
+    api.objects.append(ended(results={**found, "omitted": 3, "ensemble": [row]}))
+    header, numbers, *notes = run("results", "loobos").out.splitlines()
+    assert header.split() == ["VARIABLE", "YEARS", "N", "MEAN", "SD", "Q2.5", "Q50", "Q97.5"]
+    assert numbers.split() == ["NPP", "1999-2000", "2", "3", "-", "1.075", "3", "4.925"]
+    assert notes == [
         "1 of 2 runs succeeded", "a.pdf", "3 more files are there: copy them with --to", "elsewhere",
     ]  # fmt: skip
     run("results", "loobos", "--to", "here")

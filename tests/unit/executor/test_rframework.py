@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pecan_executor import main as main_module
@@ -29,6 +30,8 @@ from pecan_operator.core.rsettings import Services
 from pecan_operator.core.userxml import Ours
 from pecan_operator.errors import Unavailable, UserError
 from pecan_operator.records import RunDescription, RunPlan, RunState
+
+from .rfiles import save
 
 WORKFLOW_ID = 99_000_000_001
 UID = "uid-1"
@@ -453,15 +456,50 @@ def test_what_r_left_is_named(made: WorkflowFolder, ledger: Ledger) -> None:
     ]  # fmt: skip
 
 
-def test_what_is_reported_stays_small(made: WorkflowFolder, ledger: Ledger) -> None:
+@pytest.fixture
+def finished(made: WorkflowFolder, ledger: Ledger) -> WorkflowFolder:
     ran(made, ledger)
     resume(WORKFLOW_ID, made, ledger, SERVICES)
     made.status.write_text(f"FINISHED\t{T}\t{T}\tDONE\t\n")
+    return made
+
+
+@pytest.mark.parametrize("form", ["list", "vector"])
+def test_the_members_means_that_r_computed_are_told(finished: WorkflowFolder, ledger: Ledger, form: str) -> None:
+    means = [1.0, 2.0, float("nan"), 4.0, 5.0]
+    output = {str(n): np.array([mean]) for n, mean in enumerate(means)} if form == "list" else np.array(means)
+    save(finished.path / "ensemble.output.7.soil.NPP.1999.2000.Rdata", ensemble__output=output)
+    results = report(WORKFLOW_ID, finished, ledger)
+    assert results["ensemble"] == [
+        {
+            "variable": "soil.NPP", "ensembleId": "7", "startYear": 1999, "endYear": 2000, "n": 4, "mean": 3.0,
+            "sd": 1.82574, "q2.5": 1.075, "q50": 3.0, "q97.5": 4.925,
+        }
+    ]  # fmt: skip
+    assert results["caveats"] == []
+
+
+def test_what_of_r_cannot_be_read_is_a_caveat(finished: WorkflowFolder, ledger: Ledger) -> None:
+    (finished.path / "ensemble.output.7.NEE.1999.2000.Rdata").write_bytes(b"RDX3\nX\n\x00")
+    save(finished.path / "ensemble.output.7.NPP.1999.2000.Rdata", ensemble__output=np.array(["a"]))
+    save(finished.path / "ensemble.output.7.Qle.1999.2000.Rdata", ensemble__output=np.array([np.nan]))
+    results = report(WORKFLOW_ID, finished, ledger)
+    assert results["ensemble"] == []
+    damaged, text, empty = results["caveats"]
+    assert "NEE.1999.2000.Rdata cannot be read as RData" in damaged
+    assert "NPP.1999.2000.Rdata: ensemble.output holds more than numbers" in text
+    assert empty == "Qle: no member has a value"
+
+
+def test_what_is_reported_stays_small(finished: WorkflowFolder, ledger: Ledger) -> None:
     for number in range(200):
-        (made.path / f"ensemble.output.{number:03}.{'x' * 60}.Rdata").touch()
-    results = report(WORKFLOW_ID, made, ledger)
+        (finished.path / f"ensemble.ts.{number:03}.{'x' * 60}.Rdata").touch()
+    for number in range(20):
+        name = f"ensemble.output.{99_000_000_000 + number}.{'v' * 32}.1999.2000.Rdata"
+        save(finished.path / name, ensemble__output=np.array([1.23456789, 2.3456789]))
+    results = report(WORKFLOW_ID, finished, ledger)
     assert len(json.dumps(results)) < 4096
-    assert len(results["files"]) + results["omitted"] == 200
+    assert len(results["files"]) + results["omitted"] == 220
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------
