@@ -251,6 +251,7 @@ def test_three_steps_leave_a_finished_workflow(
     row = ledger.read_workflow("of-r")
     assert row is not None
     assert row.analysed_at is not None
+    assert [(each["variable"], each["n"]) for each in row.results["ensemble"]] == [("GPP", 3)]
     assert rows(steps, "SELECT finished_at IS NOT NULL FROM workflows WHERE id = %(id)s") == [(True,)]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from support import ROOT, example, wait
+from support import API_VERSION, ROOT, example, wait
 from workflow_support.fixtures import ready_site
 from workflow_support.manifests import QUEUE, Manifest, journal_model, resource
 from workflow_support.r_framework import (
@@ -97,6 +97,14 @@ def test_status_counts_the_runs_of_r(place: Site, finished: Manifest) -> None:
     assert told["Ready"]["message"] == f"{MEMBERS} of {MEMBERS} runs succeeded"
     assert told["Prepared"]["message"] == f"{MEMBERS} runs in {finished['folder']}/run"
     assert not [password for password in passwords(place) if password in json.dumps(finished)]
+
+
+def test_results_are_r_s_numbers(finished: Manifest) -> None:
+    """The test model writes 1e-8 times the number of the member."""
+    (row,) = finished["results"]["ensemble"]
+    assert (row["variable"], row["startYear"], row["endYear"], row["n"]) == ("GPP", 1998, 1998, MEMBERS)
+    assert row["mean"] == pytest.approx(1e-8 * (1 + MEMBERS) / 2)
+    assert (finished["results"]["used"], finished["results"]["caveats"]) == (MEMBERS, [])
 
 
 def test_stages_are_in_r_s_order(place: Site, finished: Manifest) -> None:
@@ -331,42 +339,35 @@ def test_a_model_of_r_is_refused_by_the_light_framework(site: Site) -> None:
 
 @pytest.fixture(scope="module")
 def niwot(place: Site) -> Site:
-    """With the model and the data of PEcAn's Demo 2. The model's image is PEcAn's own: runs are written, none is started."""
+    """PEcAn's Demo 2 by its example, and by its pecan.xml on the data volume. Its model's image is PEcAn's own: the runs are
+    written, none is started.
+    """
     place.apply(example("models/sipnet.yaml"))
     place.execute(bety_rows("SIPNET", "temperate.coniferous"))
     place.sh("mkdir -p /data/sites/niwot && touch /data/sites/niwot/niwot.clim")
+    place.sh(f"cat > /data/sites/niwot/demo2.xml <<'XML'\n{DEMO_2.read_text()}\nXML")
+    on_the_volume = {"modelRef": {"name": "sipnet"}, "pecanXml": {"path": "/data/sites/niwot/demo2.xml"}}
+    of_example = example("workflows/niwot-demo2-r.yaml")["spec"]
+    for name, spec in {"by-example": of_example, "on-the-volume": on_the_volume}.items():
+        place.apply(resource("PecanWorkflow", name, {**spec, "suspend": True}))
     return place
 
 
-def check_demo_2(place: Site, workflow: Manifest, members: int, of_sensitivity: int) -> None:
-    """A workflow of the example's model is prepared."""
-    name = workflow["metadata"]["name"]
-    place.apply({**workflow, "spec": {**workflow["spec"], "suspend": True}})
+# the median, and of each of two traits so many quantiles
+@pytest.mark.parametrize(("name", "of_sensitivity"), [("by-example", 1 + 2 * 2), ("on-the-volume", 1 + 2 * 6)])
+def test_demo_2_of_pecan_is_prepared(niwot: Site, name: str, of_sensitivity: int) -> None:
     wait(
-        lambda: place.condition(name, "Prepared")["status"] == "True",
+        lambda: niwot.condition(name, "Prepared")["status"] == "True",
         60,
-        lambda: (place.status(name), place.sh("tail -n 30 /data/workflows/PEcAn_*/workflow.Rout || true")),
+        lambda: (niwot.status(name), niwot.sh("tail -n 30 /data/workflows/PEcAn_*/workflow.Rout || true")),
     )
-    assert place.status(name)["runs"]["total"] == members + of_sensitivity
-    workflow_id = place.workflow_id(name)
-    runs = place.runs(workflow_id)
-    assert [run.member for run in runs[:of_sensitivity]] == [None] * of_sensitivity
-    assert [run.member for run in runs[of_sensitivity:]] == list(range(1, members + 1))
-    job = place.sh(f"cat /data/workflows/PEcAn_{workflow_id}/run/{runs[0].run_id}/job.sh")
+    assert niwot.status(name)["runs"]["total"] == 100 + of_sensitivity
+    workflow_id = niwot.workflow_id(name)
+    runs = niwot.runs(workflow_id)
+    assert [run.member for run in runs] == [None] * of_sensitivity + list(range(1, 101))
+    job = niwot.sh(f"cat /data/workflows/PEcAn_{workflow_id}/run/{runs[0].run_id}/job.sh")
     assert "\n/usr/local/bin/sipnet.git " in job
-    place.delete("PecanWorkflow", name)
-
-
-def test_demo_2_of_the_examples_is_prepared(niwot: Site) -> None:
-    # the median, and two quantiles of each of two traits
-    check_demo_2(niwot, example("workflows/niwot-demo2-r.yaml"), 100, 1 + 2 * 2)
-
-
-def test_demo_2_on_the_data_volume_is_prepared(niwot: Site) -> None:
-    text = DEMO_2.read_text()
-    niwot.sh(f"cat > /data/sites/niwot/demo2.xml <<'XML'\n{text}\nXML")
-    spec = {"modelRef": {"name": "sipnet"}, "pecanXml": {"path": "/data/sites/niwot/demo2.xml"}}
-    check_demo_2(niwot, resource("PecanWorkflow", "demo-2", spec), 100, 1 + 2 * 6)
+    niwot.delete("PecanWorkflow", name)
 
 
 def rotate_passwords(place: Site) -> None:
@@ -378,6 +379,9 @@ def rotate_passwords(place: Site) -> None:
     for name, values in ((bety, {"PGPASSWORD": new}), (amqp, {"password": new, "RABBITMQ_URI": uri})):
         data = {key: b64encode(value.encode()).decode() for key, value in values.items()}
         place.kube.patch("v1", "Secret", place.namespace, name, {"data": data})
+    # The operator watches no Secrets: it looks at them each time it looks at the platform, at the latest after 30 s.
+    look = {"metadata": {"annotations": {"pecan-test/rotated": new[-8:]}}}
+    place.kube.patch(API_VERSION, "PecanPlatform", place.namespace, PLATFORM, look)
 
     def are_wanted() -> bool:
         role = f"host=127.0.0.1 dbname=bety user=bety password={new}"
@@ -388,8 +392,10 @@ def rotate_passwords(place: Site) -> None:
             return False
         return True
 
-    wait(are_wanted, 120, lambda: place.status(PLATFORM, "PecanPlatform"))
-    place.wait_platform()
+    seconds = wait(are_wanted, 120, lambda: place.status(PLATFORM, "PecanPlatform"))
+    print(
+        f"MEASURED new passwords are wanted after {seconds:.1f} s, the platform is ready {place.wait_platform():.1f} s later"
+    )
 
 
 def test_passwords_changed_between_the_steps_reach_r(place: Site, posterior_id: int) -> None:
