@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -220,14 +220,17 @@ class WorkflowHandler:
         job = self.context.store.get("Job", workflow.namespace, child(workflow.name, component))
         if job is None or not jobs.is_current(job, workflow.uid, row.retry_generation):
             return JobView()
-        pods = self.context.pods(KIND, workflow.namespace, workflow.name, component)
         if job_condition(job, "Complete") is not None:
             return JobView(JobState.SUCCEEDED)
-        trouble = diagnose_job(job, pods) or diagnose(pods, workload=job)
+        pods: Sequence[Object] = self.context.pods(KIND, workflow.namespace, workflow.name, component)
         state = JobState.ACTIVE
         if job_condition(job, "Failed") is not None:
-            lost = row.framework == rframework.PECAN and rframework.is_lost(job, pods)
-            state = JobState.LOST if lost else JobState.FAILED
+            state = JobState.FAILED
+            if row.framework == rframework.PECAN:
+                # What the watch has not shown yet would count as lost.
+                pods = self._pods(row, component)
+                state = JobState.LOST if rframework.is_lost(job, pods) else JobState.FAILED
+        trouble = diagnose_job(job, pods) or diagnose(pods, workload=job)
         view = JobView(state, uid=job["metadata"]["uid"])
         return view if trouble is None else replace(view, reason=trouble.reason, message=trouble.message)
 
@@ -355,8 +358,12 @@ class WorkflowHandler:
             self.context.kube.event(obj, "Warning", "JobLost", f"{component} begins anew: {said}")
         self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component), uid=uid)
 
+    def _pods(self, row: WorkflowRow, component: str) -> list[dict[str, Any]]:
+        """As the API server has them now."""
+        return self.context.kube.list("v1", "Pod", row.namespace, labels.selector(KIND, row.name, component))
+
     def _wait_for_pods(self, row: WorkflowRow, component: str, job: str) -> None:
-        if self.context.kube.list("v1", "Pod", row.namespace, labels.selector(KIND, row.name, component)):
+        if self._pods(row, component):
             raise NotYet("OldJob", f"the pods of Job {job} are being removed", 1.0)
 
     def _remove_jobs(self, row: WorkflowRow) -> None:

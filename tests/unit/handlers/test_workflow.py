@@ -1061,6 +1061,16 @@ def test_what_r_says_ends_the_workflow() -> None:
     assert row(world).losses == 0
 
 
+def test_what_r_says_counts_also_when_the_watch_has_not_shown_it_yet() -> None:
+    world = by_hand(begun_with_r())
+    world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
+    put = world.store.put
+    world.store.put = lambda kind, obj: None if kind == "Pod" else put(kind, obj)  # type: ignore[method-assign]
+    fail_r(world, "loobos-prepare", 1, "R failed in stage CONFIG: SEVERE [f] : no binary")
+    until_phase(world, "Failed", turns=5)
+    assert row(world).losses == 0
+
+
 @pytest.mark.parametrize("code", [0, 137])
 def test_a_job_whose_pod_was_killed_begins_anew_a_bounded_number_of_times(code: int) -> None:
     world = by_hand(begun_with_r())
