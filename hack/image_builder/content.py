@@ -44,7 +44,8 @@ def wanted_images(images: Mapping[str, Image], names: Sequence[str]) -> set[str]
 
 def project_images(root: Path) -> dict[str, Image]:
     """All images in build order. Every folder of `model-images/` with a Dockerfile is one, on top of `model-base`;
-    `model-journal` is the model of the tests, `model-bench` that of the benchmarks.
+    `model-journal` is the model of the tests, `model-bench` that of the benchmarks, `r-standin` what tests use in place of
+    PEcAn's R.
     """
     images = [
         Image("postgis", "images/postgis"),
@@ -59,6 +60,7 @@ def project_images(root: Path) -> dict[str, Image]:
         is_on_request = (root / context / ON_REQUEST).exists()
         images.append(Image(f"model-{model}", context, base="model-base", on_request=is_on_request))
     images.append(Image("model-journal", "tests/e2e/model-image", base="model-base"))
+    images.append(Image("r-standin", "tests/e2e/r-image"))
     images.append(Image("model-bench", "tests/bench/model-image", base="model-base"))
     return {image.name: image for image in images}
 

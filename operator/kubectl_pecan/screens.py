@@ -165,7 +165,13 @@ def results_table(results: Mapping[str, Any]) -> RenderableType:
         made.add_row(Text(row["site"]), row["variable"], str(row["year"]), str(row["n"]), *numbers, Text(row["units"]))
     if results["yearly"]:
         parts.append(made)
-    notes = [f"{results['used']} of {results['runs']} runs are in these numbers"]
+    if rows := results.get("ensemble"):
+        parts.append(_ensemble_table(rows))
+    by_r = results.get("framework") == "pecan"
+    notes = [
+        f"{results['used']} of {results['runs']} runs {'succeeded' if by_r else 'are in these numbers'}",
+        *(results.get("files") or []),
+    ]
     if analysis := results.get("sensitivityAnalysis"):
         traits = analysis["traits"]
         notes.append(
@@ -173,9 +179,19 @@ def results_table(results: Mapping[str, Any]) -> RenderableType:
             "numbers are in the CSV files: copy them with --to"
         )
     if results.get("omitted"):
-        notes.append(f"{results['omitted']} more rows are in the CSV files: copy them with --to")
+        more = "files are there" if by_r else "rows are in the CSV files"
+        notes.append(f"{results['omitted']} more {more}: copy them with --to")
     notes += results.get("caveats") or []
     return Group(*parts, *(Text(note) for note in notes))
+
+
+def _ensemble_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Of PEcAn's R, which tells the members' means over all years."""
+    made = table("variable", "years", "n", *COLUMNS, right=("n", *COLUMNS))
+    for row in rows:
+        years = f"{row['startYear']}-{row['endYear']}"
+        made.add_row(row["variable"], years, str(row["n"]), *(number(row[column]) for column in COLUMNS))
+    return made
 
 
 def number(value: float | None) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 DIRECTORY_MODE = 0o2775
+PRIVATE_MODE = 0o640
+"""Of files with passwords in them."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,15 @@ class WorkflowFolder:
         return self.path / "pecan-executor.log"
 
     @property
+    def workspace(self) -> Path:
+        """What `R CMD BATCH` saves at the end, and would begin with the next time."""
+        return self.path / ".RData"
+
+    def saved_settings(self) -> list[Path]:
+        """The copies of pecan.xml that PEcAn saves on the way: pecan.CHECKED.xml, pecan.CONFIGS.xml, ..."""
+        return sorted(self.path.glob("pecan.*.xml"))
+
+    @property
     def data(self) -> Path:
         """The data volume: the folder is `<data>/workflows/PEcAn_<id>`."""
         return self.path.parent.parent
@@ -84,13 +95,18 @@ def make_directory(path: Path) -> None:
             path.chmod(DIRECTORY_MODE)
 
 
-def write_text(path: Path, text: str, *, executable: bool = False) -> None:
-    """Write a file so that a reader sees the old text or all of the new one; an equal file is not touched."""
+def write_text(path: Path, text: str, *, executable: bool = False, private: bool = False) -> None:
+    """Write a file so that a reader sees the old text or all of the new one; an equal file is not touched. A private one
+    is never open to others, nor to writing by the group."""
     data = text.encode()
     with suppress(FileNotFoundError):
         if path.read_bytes() == data:
+            if private:
+                path.chmod(PRIVATE_MODE)
             return
     with replacing(path) as temporary:
+        if private:
+            temporary.touch(PRIVATE_MODE)
         temporary.write_bytes(data)
         if executable:
             temporary.chmod(0o775)

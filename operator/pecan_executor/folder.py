@@ -59,7 +59,17 @@ def _registered(folder: WorkflowFolder, uid: str) -> str | None:
 
 
 def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: int, uid: str) -> Settings:
-    check_settings(settings, folder, workflow_id)
+    check_settings(settings.workflow_id, settings.folder, folder, workflow_id)
+    claim(folder, workflow_id, uid)
+    make_directory(folder.run)
+    make_directory(folder.out)
+    write_text(folder.settings, text)
+    save_checked(folder, text)
+    return settings
+
+
+def claim(folder: WorkflowFolder, workflow_id: int, uid: str) -> None:
+    """Make the folder of this workflow; raises UserError when it is another PecanWorkflow's."""
     make_directory(folder.path.parent)
     make_directory(folder.path)
     if (owner := _owner(folder, uid)) != uid:
@@ -69,11 +79,6 @@ def _make(folder: WorkflowFolder, text: str, settings: Settings, workflow_id: in
             "was the database replaced? Move the folder away, or restore the database",
         )
     write_text(folder.owner, uid + "\n")
-    make_directory(folder.run)
-    make_directory(folder.out)
-    write_text(folder.settings, text)
-    save_checked(folder, text)
-    return settings
 
 
 def _owner(folder: WorkflowFolder, uid: str) -> str:
@@ -81,13 +86,9 @@ def _owner(folder: WorkflowFolder, uid: str) -> str:
     return folder.owner.read_text().strip() if folder.owner.exists() else uid
 
 
-def check_settings(settings: Settings, folder: WorkflowFolder, workflow_id: int) -> None:
-    """Raises UserError when the settings are not those of this workflow and folder."""
-    if settings.workflow_id != workflow_id:
-        raise UserError(
-            "BadSettings", f"pecan.xml workflow/id is {settings.workflow_id}, this workflow is {workflow_id}"
-        )
-    if Path(settings.folder) != folder.path:
-        raise UserError(
-            "BadSettings", f"pecan.xml outdir is {settings.folder}, this workflow's folder is {folder.path}"
-        )
+def check_settings(given_id: int | str, given_folder: str, folder: WorkflowFolder, workflow_id: int) -> None:
+    """Raises UserError when workflow/id or outdir of a pecan.xml are not those of this workflow and folder."""
+    if str(given_id) != str(workflow_id):
+        raise UserError("BadSettings", f"pecan.xml workflow/id is {given_id}, this workflow is {workflow_id}")
+    if Path(given_folder) != folder.path:
+        raise UserError("BadSettings", f"pecan.xml outdir is {given_folder}, this workflow's folder is {folder.path}")

@@ -2,7 +2,8 @@
 
 Environment: PECAN_FOLDER (the workflow's folder), PECAN_WORKFLOW_ID, PECAN_WORKFLOW_UID, PECAN_PROVENANCE (what the
 operator knows of images and versions, as JSON), and libpq's PGHOST, PGPORT,
-PGUSER, PGPASSWORD, PGDATABASE for the steps that write to the database.
+PGUSER, PGPASSWORD, PGDATABASE for the steps that write to the database. Where PEcAn's R is the framework, folder and resume
+are given what R reads in pecan.xml too: the same for role bety as BETY_PGHOST and so on, and RABBITMQ_URI.
 
 Exit codes are those of sysexits.h: 65 bad input (repeating it is useless), 75 a service does not answer, 74 a file
 cannot be read or written, 70 anything unexpected. The last line on stderr says what is wrong.
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,11 +31,13 @@ from pecan_operator.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
     from pecan_operator.clients.database import Database
+    from pecan_operator.core.rsettings import Services
     from pecan_operator.records import RunPlan
 
 EX_OK, EX_DATAERR, EX_SOFTWARE, EX_IOERR, EX_TEMPFAIL = 0, 65, 70, 74, 75
 SETTINGS = Path("/etc/pecan/pecan.xml")
 OURS = Path("/etc/pecan/ours.json")
+_LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")
 _MOST_NAMED = 20
 
 
@@ -44,6 +49,11 @@ class Call:
     settings: Path
     pecan_xml: Path | None
     ours: Path
+    framework: str
+
+    @property
+    def for_r(self) -> bool:
+        return self.framework == "pecan"
 
     @property
     def workflow_id(self) -> int:
@@ -58,6 +68,8 @@ class Call:
 
 
 def _folder(call: Call) -> str:
+    if call.for_r:
+        return _folder_for_r(call)
     from pecan_executor.folder import adopt_pecan_xml, make_folder
 
     if call.pecan_xml is None:
@@ -68,12 +80,45 @@ def _folder(call: Call) -> str:
     return f"{call.folder.path} is ready"
 
 
+def _folder_for_r(call: Call) -> str:
+    from pecan_executor.rframework import folder
+    from pecan_operator.clients.bety import Bety
+    from pecan_operator.clients.ledger import Ledger
+
+    ignored: tuple[str, ...] | None = None
+    if call.pecan_xml is None:
+        text = folder.fields_xml(call.settings, call.folder.data)
+    else:
+        text, ignored = folder.user_xml(call.pecan_xml, call.ours, call.folder.data)
+    with _database() as database, _database("BETY_") as bety:
+        made = folder.make_folder(
+            call.folder,
+            text,
+            ignored,
+            call.workflow_id,
+            call.workflow_uid,
+            _services(),
+            Ledger(database),
+            Bety(bety),
+        )
+    if not made:
+        return f"{call.folder.path} is prepared already"
+    _write_provenance(call)
+    return f"{call.folder.path} is ready for PEcAn's R"
+
+
+def _services() -> Services:
+    from pecan_operator.core.rsettings import Services
+
+    return Services({name: _variable(f"BETY_{name}") for name in _LIBPQ}, _variable("RABBITMQ_URI"))
+
+
 def _write_provenance(call: Call) -> None:
     # by hand, and in a Job of before, there is nobody to tell
     if told := os.environ.get("PECAN_PROVENANCE"):
         from pecan_executor.provenance import write_provenance
 
-        write_provenance(call.folder, call.workflow_id, call.workflow_uid, told)
+        write_provenance(call.folder, call.workflow_id, call.workflow_uid, told, for_r=call.for_r)
 
 
 def _prepare(call: Call) -> str:
@@ -84,7 +129,7 @@ def _prepare(call: Call) -> str:
     from pecan_operator.clients.bety import Bety
 
     settings = pecan_settings.read(call.folder.settings)
-    check_settings(settings, call.folder, call.workflow_id)
+    check_settings(settings.workflow_id, settings.folder, call.folder, call.workflow_id)
     with _database() as database:
         plans = prepare(settings, call.folder, Bety(database))
     kinds = Counter(RUN_TYPES[plan.run_type] for plan in plans)
@@ -94,18 +139,27 @@ def _prepare(call: Call) -> str:
 
 def _register(call: Call) -> str:
     from pecan_executor.register import register
+    from pecan_executor.rframework.register import register as register_for_r
+    from pecan_operator.clients.bety import Bety
     from pecan_operator.clients.ledger import Ledger
 
     with _database() as database:
+        if call.for_r:
+            runs = register_for_r(call.workflow_id, call.folder, Ledger(database), Bety(database))
+            return f"{runs} runs that PEcAn's R wrote are registered"
         return f"{register(call.workflow_id, call.folder, Ledger(database))} runs are registered"
 
 
 def _resume(call: Call) -> str:
     from pecan_executor.resume import resume
+    from pecan_executor.rframework.resume import resume as resume_for_r
     from pecan_operator.clients.ledger import Ledger
 
     _write_provenance(call)
     with _database() as database:
+        if call.for_r:
+            succeeded = resume_for_r(call.workflow_id, call.folder, Ledger(database), _services())
+            return f"{succeeded} runs succeeded: PEcAn's R may go on"
         return f"{resume(call.workflow_id, call.folder, Ledger(database))} runs succeeded"
 
 
@@ -133,10 +187,25 @@ def _what(plan: RunPlan) -> str:
 
 def _report(call: Call) -> str:
     from pecan_executor.report import report, summary
+    from pecan_executor.rframework.report import report as report_for_r
     from pecan_operator.clients.ledger import Ledger
 
     with _database() as database:
+        if call.for_r:
+            results = report_for_r(call.workflow_id, call.folder, Ledger(database))
+            return f"PEcAn's R finished, with {len(results['files']) + results['omitted']} files of results"
         return summary(report(call.workflow_id, call.folder, Ledger(database)))
+
+
+def _stages(call: Call) -> str:
+    from pecan_executor.rframework.stage import report_stages
+    from pecan_operator.clients.ledger import Ledger
+
+    is_over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_over.set())
+    with _database() as database:
+        report_stages(call.workflow_id, call.folder, Ledger(database), is_over.wait)
+    return "PEcAn's R has ended"
 
 
 def _cleanup(call: Call) -> str:
@@ -159,6 +228,7 @@ STEPS: dict[str, tuple[str, Callable[[Call], str]]] = {
     "resume": ("write the runs' states for the analysis and set output of failed runs aside", _resume),
     "analyse": ("verify outputs; write statistics, sensitivities and figures", _analyse),
     "report": ("put the headline numbers into the ledger", _report),
+    "stages": ("tell the ledger which stage PEcAn's R is in, until SIGTERM", _stages),
     "cleanup": ("remove the folder of a workflow that is gone", _cleanup),
     "table": ("print the yearly statistics and the sensitivities of an analysed folder", _table),
 }
@@ -184,13 +254,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pecan-xml", type=Path, help="a user's pecan.xml for the step folder, to be completed instead of --settings"
     )
+    parser.add_argument(
+        "--framework", choices=("light", "pecan"), default="light", help="who prepares and analyses (default: light)"
+    )
     parser.add_argument("--ours", type=Path, default=OURS, help=f"what completes it (default: {OURS})")
     options = parser.parse_args(arguments)
     os.umask(0o002)
     folder: WorkflowFolder | None = None
     try:
         folder = WorkflowFolder(Path(options.folder or _variable("PECAN_FOLDER")).absolute())
-        call = Call(folder, options.settings, options.pecan_xml, options.ours)
+        call = Call(folder, options.settings, options.pecan_xml, options.ours, options.framework)
         text = STEPS[options.step][1](call)
     except UserError as error:
         return _fail(folder, options.step, EX_DATAERR, error.message)
@@ -226,18 +299,18 @@ def _keep_traceback(folder: WorkflowFolder | None) -> bool:
 
 
 @contextmanager
-def _database() -> Iterator[Database]:
+def _database(prefix: str = "") -> Iterator[Database]:
     from pecan_operator.clients.database import Database
 
-    port = _variable("PGPORT")
+    host, port, user, password, dbname = (_variable(f"{prefix}{name}") for name in _LIBPQ)
     if not port.isdecimal():
-        raise UserError("BadEnvironment", f"PGPORT must be a number, not {port!r}")
+        raise UserError("BadEnvironment", f"{prefix}PGPORT must be a number, not {port!r}")
     database = Database(
-        host=_variable("PGHOST"),
+        host=host,
         port=int(port),
-        user=_variable("PGUSER"),
-        password=_variable("PGPASSWORD"),
-        dbname=_variable("PGDATABASE"),
+        user=user,
+        password=password,
+        dbname=dbname,
         max_connections=1,
         application_name="pecan-executor",
     )

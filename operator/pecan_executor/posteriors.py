@@ -2,17 +2,12 @@
 
 `prior.distns` and `post.distns` are data frames of distributions with the traits as names of rows; `trait.mcmc` is a list by
 trait of coda's mcmc.list, whose column beta.o is the value of the trait. What is read and what wins is as in
-PEcAn.uncertainty's load.posteriors. The files are parsed, never evaluated: functions, promises and expressions in them are
-not looked at.
+PEcAn.uncertainty's load.posteriors.
 """
 
 from __future__ import annotations
 
-import bz2
-import lzma
-import warnings
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +18,13 @@ from numpy.typing import NDArray
 from pecan_executor.datafiles import data_folder
 from pecan_executor.distributions import Samples
 from pecan_executor.numerals import finite
-from pecan_executor.tables import MOST_BYTES, open_table, prior_row, refusal, trait_name
+from pecan_executor.rdatafiles import UNREADABLE, Objects, read_objects
+from pecan_executor.tables import prior_row, refusal, trait_name
 from pecan_operator.core.pecanxml import Prior
 from pecan_operator.errors import UserError
 
-Objects = dict[str, Any]
-
-_MAGIC = (b"RDX2\n", b"RDX3\n", b"RDA2\n", b"RDA3\n", b"RDB2\n", b"RDB3\n")
-_XZ_BYTES = 2**28
-_PACKED: dict[bytes, Callable[[], Any]] = {
-    b"\x1f\x8b": lambda: zlib.decompressobj(31),
-    b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES),
-}
+_NEEDED = ("prior.distns", "post.distns", "trait.mcmc")
 _VALUE = "beta.o"
-_NAMES = ("prior.distns", "post.distns", "trait.mcmc")
-UNREADABLE = "UnreadableRData"
 
 
 @dataclass(frozen=True)
@@ -101,84 +87,11 @@ def _is_joint(name: str) -> bool:
 def _objects_of(path: Path, data: Path, may_be_other: bool) -> Objects | None:
     """What is in a file; None when that cannot be read and the file `may_be_other` than one of those looked for."""
     try:
-        return _objects(path, data)
+        return read_objects(path, data, _NEEDED, {"mcmc": _mcmc, "mcmc.list": _mcmc_list})
     except UserError as error:
-        if may_be_other and error.reason == UNREADABLE and not path.name.lower().startswith(_NAMES):
+        if may_be_other and error.reason == UNREADABLE and not path.name.lower().startswith(_NEEDED):
             return None
         raise
-
-
-def _objects(path: Path, data: Path) -> Objects:
-    """The objects of an RData file that can be of use, by name."""
-    import rdata
-
-    raw = _unpacked(path, data)
-    if not raw.startswith(_MAGIC):
-        raise refusal(path, " is not an RData file: write it with R's save()")
-    classes = {**rdata.conversion.DEFAULT_CLASS_MAP, "mcmc": _mcmc, "mcmc.list": _mcmc_list}
-    objects: Objects = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            parsed = rdata.parser.parse_data(raw, extension=".rda", altrep_constructor_dict=_sequences())
-            items = list(_items(parsed.object))
-        except Exception as error:
-            what = "it is damaged or holds more than data; save the data again with R's save()"
-            raise UserError(UNREADABLE, f"{path} cannot be read as RData ({type(error).__name__}): {what}") from None
-        for name, item in items:
-            try:
-                objects[name] = rdata.conversion.convert(
-                    item, classes, default_encoding=parsed.extra.encoding or "utf-8"
-                )
-            except Exception as error:
-                if name in _NAMES:
-                    raise refusal(path, f": {name} cannot be understood ({type(error).__name__}: {error})") from None
-    return objects
-
-
-def _unpacked(path: Path, data: Path) -> bytes:
-    with open_table(path, data) as file:
-        packed = file.read()
-    for magic, decompressor in _PACKED.items():
-        if packed.startswith(magic):
-            stream = decompressor()
-            try:
-                raw: bytes = stream.decompress(packed, MOST_BYTES + 1)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-                raise refusal(path, f" is damaged ({error}): copy it again") from None
-            if len(raw) > MOST_BYTES:
-                raise refusal(path, f" has more than the {MOST_BYTES} bytes unpacked that are read: save fewer objects")
-            if not stream.eof:
-                raise refusal(path, " ends too early: copy it again")
-            return raw
-    return packed
-
-
-def _sequences() -> Mapping[bytes, Any]:
-    """rdata's expanders of R's compact vectors, which in a damaged file could be of any length."""
-    from rdata.parser import DEFAULT_ALTREP_MAP
-
-    def bounded(expand: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def checked(state: Any) -> Any:
-            if state.value[0] * 8 > MOST_BYTES:
-                raise ValueError("a sequence is too long")
-            return expand(state)
-
-        return checked
-
-    return {
-        name: bounded(expand) if name.startswith(b"compact_") else expand for name, expand in DEFAULT_ALTREP_MAP.items()
-    }
-
-
-def _items(node: Any) -> Iterator[tuple[str, Any]]:
-    """Names and objects of an RData file, which is a pairlist."""
-    from rdata.conversion import convert
-    from rdata.parser import RObjectType
-
-    while node.info.type is RObjectType.LIST:
-        yield str(convert(node.tag)), node.value[0]
-        node = node.value[1]
 
 
 def _sampled(objects: Objects) -> dict[str, _Chains] | None:

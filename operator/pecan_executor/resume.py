@@ -22,6 +22,14 @@ class StateLedger(Protocol):
 
 
 def resume(workflow_id: int, folder: WorkflowFolder, ledger: StateLedger) -> int:
+    """What the light executor needs to analyse; returns how many runs succeeded."""
+    succeeded = record_states(workflow_id, folder, ledger)
+    if (last := ledger.last_run_finished_at(workflow_id)) is not None:
+        Stages(folder).models_ran(last)
+    return succeeded
+
+
+def record_states(workflow_id: int, folder: WorkflowFolder, ledger: StateLedger) -> int:
     """Write the states of all runs; returns how many succeeded.
 
     Output of runs that were given up moves to out/<id>/failed/, so that nobody takes half a run for a whole one.
@@ -32,8 +40,6 @@ def resume(workflow_id: int, folder: WorkflowFolder, ledger: StateLedger) -> int
         if state in (RunState.FAILED, RunState.CANCELLED):
             _set_aside(Path(plan.outdir))
     write_states(folder, states)
-    if (last := ledger.last_run_finished_at(workflow_id)) is not None:
-        Stages(folder).models_ran(last)
     return sum(status.state is RunState.SUCCEEDED for _, status in states)
 
 

@@ -3,11 +3,13 @@
 One line a stage: name, start, end, DONE or ERROR and an empty field, separated by tabs; a stage at work has name and
 start. Times are UTC, `YYYY-MM-DD HH:MM:SS`. Source: PEcAn, base/utils/R/status.R. PEcAn appends to the file; here it is
 replaced as a whole, so that a killed step leaves no broken line and a repeated one no second line of its stage.
+
+Where PEcAn's R is the framework, it writes the file, and our steps only what comes between its two passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,14 +18,19 @@ from pecan_executor.files import WorkflowFolder, write_text
 
 
 class Stage(StrEnum):
-    """The stages of PEcAn's workflow.R that the light executor goes through, in their order."""
+    """The stages of PEcAn's workflow.R in their order; META, ADVANCED and those from PDA on are R's only."""
 
     TRAIT = "TRAIT"
+    META = "META"
     CONFIG = "CONFIG"
+    ADVANCED = "ADVANCED"
     MODEL = "MODEL"
     OUTPUT = "OUTPUT"
     ENSEMBLE = "ENSEMBLE"
     SENSITIVITY = "SENSITIVITY"
+    PDA = "PDA"
+    SDA = "SDA"
+    BENCHMARKING = "BENCHMARKING"
     FINISHED = "FINISHED"
 
 
@@ -79,6 +86,27 @@ class Stages:
         if lines.get(Stage.MODEL) != line:
             before = (Stage.TRAIT, Stage.CONFIG)
             self._write({stage: lines[stage] for stage in before if stage in lines} | {Stage.MODEL: line})
+
+    def is_done(self, stage: Stage) -> bool:
+        line = self._read().get(stage)
+        return line is not None and line.result == DONE
+
+    def at_work(self) -> Stage | None:
+        """The stage at work, if any."""
+        open_stages = [stage for stage, line in self._read().items() if not line.result]
+        return open_stages[-1] if open_stages else None
+
+    def has_any(self) -> bool:
+        """Whether there is a line of any stage."""
+        return bool(self._read())
+
+    def only(self, done: Sequence[Stage], end: datetime | None) -> None:
+        """Leave a line for each of these, done, and none else. A line there is keeps its times, but for the end of the
+        last stage, which is given; None: now."""
+        lines, now = self._read(), _time(self._now())
+        kept = {stage: lines.get(stage, Line(now)) for stage in done}
+        ends = {done[-1]: now if end is None else _time(end)}
+        self._write({stage: Line(line.start, ends.get(stage) or line.end or now, DONE) for stage, line in kept.items()})
 
     def failed(self) -> None:
         """The step failed: so did the stages at work, if any."""

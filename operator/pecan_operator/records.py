@@ -70,6 +70,20 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
+class RunDescription:
+    """A run as BETY has it: runs.id, ensembles.runtype, runs.parameter_list, the site, and the calendar years (UTC) in which
+    it begins and ends."""
+
+    run_id: int
+    runtype: str
+    parameter_list: str
+    site_id: int
+    site_name: str
+    first_year: int
+    last_year: int
+
+
+@dataclass(frozen=True)
 class RunRow:
     """A run in the ledger, with what a decision about it needs of its workflow.
 
@@ -158,12 +172,14 @@ class WorkflowRequest:
     suspended: bool
     folder_policy: str
     settings_ignored: tuple[str, ...] = ()
+    framework: str = "light"
 
 
 @dataclass(frozen=True)
 class WorkflowRow:
     """A workflow in the ledger. `outcome` is set together with `finished_at`; `retry_generation` is the latest
-    spec.retryGeneration that was carried out."""
+    spec.retryGeneration that was carried out. With framework `pecan`, `stage` is the one that R is in, `losses` how many
+    Jobs were lost since that retry, and `lost_job` the uid of the last of these."""
 
     workflow_id: int
     uid: str
@@ -188,6 +204,10 @@ class WorkflowRow:
     results: Mapping[str, Any]
     retry_generation: int
     settings_ignored: tuple[str, ...] = ()
+    framework: str = "light"
+    stage: str | None = None
+    losses: int = 0
+    lost_job: str | None = None
 
 
 @dataclass(frozen=True)

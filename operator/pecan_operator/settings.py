@@ -15,6 +15,7 @@ class Images:
 
     operator: str
     executor: str
+    pecan_executor: str
     postgres: str
     rabbitmq: str
     pull_policy: str
@@ -39,6 +40,7 @@ class Settings:
 DEFAULTS = {
     "PECAN_IMAGE_OPERATOR": "ghcr.io/pecan-operator/operator:0.1.0",
     "PECAN_IMAGE_EXECUTOR": "ghcr.io/pecan-operator/executor:0.1.0",
+    "PECAN_IMAGE_PECAN_EXECUTOR": "pecan/executor:latest",
     "PECAN_IMAGE_POSTGRES": "postgis/postgis:17-3.5",
     "PECAN_IMAGE_RABBITMQ": "rabbitmq:4.0-management",
     "PECAN_IMAGE_PULL_POLICY": "IfNotPresent",
@@ -84,6 +86,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         images=Images(
             operator=value["PECAN_IMAGE_OPERATOR"],
             executor=value["PECAN_IMAGE_EXECUTOR"],
+            pecan_executor=value["PECAN_IMAGE_PECAN_EXECUTOR"],
             postgres=value["PECAN_IMAGE_POSTGRES"],
             rabbitmq=value["PECAN_IMAGE_RABBITMQ"],
             pull_policy=value["PECAN_IMAGE_PULL_POLICY"],

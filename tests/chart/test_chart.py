@@ -223,13 +223,19 @@ def test_by_default_the_operator_gets_its_published_settings(render):
 def test_images_and_settings_reach_the_operator(render):
     manifests = render(
         image={"repository": "mirror/operator", "tag": "2", "pullPolicy": "Always"},
-        images={"executor": "mirror/executor:2", "postgres": "mirror/postgis:2", "rabbitmq": "mirror/rabbitmq:2"},
+        images={
+            "executor": "mirror/executor:2",
+            "pecanExecutor": "mirror/pecan-executor:2",
+            "postgres": "mirror/postgis:2",
+            "rabbitmq": "mirror/rabbitmq:2",
+        },
         imagePullSecrets=[{"name": "one"}, {"name": "two"}],
         logLevel="DEBUG",
     )
     deployment = pick(manifests, "Deployment")
     settings = read_settings(environment(deployment))
     assert (settings.images.operator, settings.images.executor) == ("mirror/operator:2", "mirror/executor:2")
+    assert settings.images.pecan_executor == "mirror/pecan-executor:2"
     assert (settings.images.postgres, settings.images.rabbitmq) == ("mirror/postgis:2", "mirror/rabbitmq:2")
     assert (settings.images.pull_policy, settings.images.pull_secrets) == ("Always", ("one", "two"))
     assert settings.log_level == "DEBUG"

@@ -154,6 +154,37 @@ def test_ensemble_and_runs_are_found_again(executor, ledger, request_for, model_
     assert all(99_000_000_001 <= run_id <= 99_999_999_999 for run_id in ids)
 
 
+def test_runs_are_described_to_the_operator_and_forgotten_by_the_executor(
+    executor, operator, bety_database, ledger, request_for, model_id
+):
+    mine, other = (ledger.accept_workflow(request_for(uid)).workflow_id for uid in "ab")
+    site = executor.site(name="Loobos", lat=52.17, lon=5.74)
+    assert (executor.has_site(site), executor.has_site(772)) == (True, False)
+    for workflow_id in (mine, other):
+        for runtype, text in (("ensemble", "ensemble=1"), ("sensitivity analysis", "quantile=50,trait=SLA,pft=c")):
+            ensemble = executor.ensemble(workflow_id=workflow_id, runtype=runtype)
+            (run_id,) = executor.runs(ensemble, model_id, [(site, "1997-01-01", "1999-12-31", text, "")])
+            input_id = query(bety_database, "INSERT INTO inputs (name) VALUES ('met') RETURNING id")[0][0]
+            query(
+                bety_database,
+                "INSERT INTO inputs_runs (input_id, run_id) VALUES (%s, %s) RETURNING id",
+                input_id,
+                run_id,
+            )
+    described = operator.described_runs(mine)
+    assert {(run.runtype, run.parameter_list) for run in described} == {
+        ("ensemble", "ensemble=1"), ("sensitivity analysis", "quantile=50,trait=SLA,pft=c"),
+    }  # fmt: skip
+    assert {(run.site_id, run.site_name, run.first_year, run.last_year) for run in described} == {
+        (site, "Loobos", 1997, 1999)
+    }
+    for _ in range(2):
+        executor.forget_runs(mine)
+    assert operator.described_runs(mine) == []
+    assert query(bety_database, "SELECT id FROM ensembles WHERE workflow_id = %s", mine) == []
+    assert len(operator.described_runs(other)) == 2
+
+
 # (statement, constraint or type that refuses it): what pecan-contract and BETY's schema promise to everybody who writes.
 REFUSED = [
     ("INSERT INTO machines (hostname) VALUES ('docker')", "unique_hostnames"),

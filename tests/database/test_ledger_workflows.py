@@ -58,6 +58,39 @@ def test_what_a_pecan_xml_says_in_vain_is_kept(ledger, request_for):
     assert ledger.accept_workflow(request_for("b")).settings_ignored == ()
 
 
+def test_the_framework_is_kept_with_the_workflow(ledger, request_for):
+    assert ledger.accept_workflow(request_for("a")).framework == "light"
+    assert ledger.accept_workflow(request_for("b", framework="pecan")).framework == "pecan"
+    assert ledger.read_workflow("b").framework == "pecan"
+
+
+def test_a_lost_job_counts_once_and_a_retry_begins_to_count_anew(ledger, request_for):
+    ledger.accept_workflow(request_for("a", framework="pecan"))
+    assert [ledger.count_loss("a", job) for job in ("j1", "j1", "j2")] == [True, False, True]
+    row = ledger.read_workflow("a")
+    assert (row.losses, row.lost_job) == (2, "j2")
+    ledger.finish_workflow("a", Outcome.FAILED, "no")
+    ledger.retry_workflow("a", 1)
+    assert ledger.read_workflow("a").losses == 0
+
+
+def test_the_stage_of_r_is_told(ledger, request_for):
+    row = ledger.accept_workflow(request_for("a", framework="pecan"))
+    assert row.stage is None
+    for stage in ("TRAIT", "TRAIT", None, "CONFIG"):
+        ledger.report_stage(row.workflow_id, stage)
+        assert ledger.read_workflow("a").stage == stage
+
+
+def test_whether_runs_are_there_is_told(ledger, request_for, plans):
+    row = ledger.accept_workflow(request_for("a"))
+    assert not ledger.is_prepared(row.workflow_id)
+    ledger.register_runs(row.workflow_id, plans(row, 1))
+    assert ledger.is_prepared(row.workflow_id)
+    with pytest.raises(UserError, match="knows no workflow 4711"):
+        ledger.is_prepared(4711)
+
+
 def test_accept_is_idempotent(ledger, request_for):
     row = ledger.accept_workflow(request_for("a"))
     assert ledger.accept_workflow(request_for("a", priority=9)) == row

@@ -17,9 +17,11 @@ from typing import Any
 
 from objects import DATA, NAMESPACE, PULLING
 
+from pecan_operator.api.base import Resources
 from pecan_operator.clients.amqp import EventBatch, PublishResult
 from pecan_operator.core.labels import KIND_LABEL
 from pecan_operator.core.names import slug
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.errors import NotYet, OperatorError, Unavailable, UserError
 from pecan_operator.handlers.children import Children
 from pecan_operator.handlers.cluster import Cluster
@@ -290,6 +292,7 @@ class FakeLedger:
                     "accepted_at": self.now(),
                     "results": {},
                     "retry_generation": 0,
+                    "losses": 0,
                 }
             )
         return self.workflows[request.uid]
@@ -348,11 +351,19 @@ class FakeLedger:
             run.state, run.attempts_before, run.attempt, run.finished_at = (
                 RunState.PLANNED, run.attempt, run.attempt + 1, None,
             )  # fmt: skip
-        self._change(uid, retry_generation=generation)
+        self._change(uid, retry_generation=generation, losses=0)
         if again or row.outcome is Outcome.FAILED:
             cleared = ("analysed_at", "cancelled_at", "cancel_reason", "finished_at", "outcome", "message")
             self._change(uid, results={}, **dict.fromkeys(cleared))
         return len(again)
+
+    @faulty
+    def count_loss(self, uid: str, job: str) -> bool:
+        row = self.workflows[uid]
+        if row.lost_job == job:
+            return False
+        self._change(uid, losses=row.losses + 1, lost_job=job)
+        return True
 
     @faulty
     def counts(self, uids: Sequence[str]) -> dict[str, RunCounts]:
@@ -683,7 +694,8 @@ class FakeInstallations:
 CONNECTIONS = Connections(
     platform="pecan", platform_uid="uid-platform", hostname="docker", ledger={}, rabbitmq={},
     ledger_secret="pecan-ledger", bety_secret="pecan-bety", worker_secret="pecan-amqp", worker_secret_version="v1",
-    data=DATA, pulling=PULLING,
+    data=DATA, pulling=PULLING, framework="light",
+    r=RExecutor("pecan/executor:1", Resources(), "docker", "pecan-amqp"),
 )  # fmt: skip
 
 
@@ -709,7 +721,8 @@ class FakeWorker:
 class World:
     """Cluster, services and operator of one namespace. A turn is a second.
 
-    `outcome` says how an attempt ends: (state, exit code); `runs` how many runs `prepare` lays out.
+    `outcome` says how an attempt ends: (state, exit code); `runs` how many runs `prepare` lays out; `job_losses` how many
+    Jobs are lost with their pods before the first one succeeds.
     """
 
     faults: Faults = field(default_factory=Faults)
@@ -720,6 +733,8 @@ class World:
     executed: list[tuple[str, int]] = field(default_factory=list)
     removed_folders: list[str] = field(default_factory=list)
     errors: list[OperatorError] = field(default_factory=list)
+    framework: str = "light"
+    job_losses: int = 0
 
     def __post_init__(self) -> None:
         self.kube = FakeKube(self.faults)
@@ -730,6 +745,7 @@ class World:
         self.workers: dict[str, FakeWorker] = {}
         self._pod_numbers = itertools.count(1)
         self._controls_seen = 0
+        self._lost_jobs = 0
         self.start_operator()
 
     def now(self) -> datetime:
@@ -757,8 +773,8 @@ class World:
             clock=lambda: self.seconds, now=self.now,
         )  # type: ignore[arg-type]  # fmt: skip
         self.installation = SimpleNamespace(
-            connections=CONNECTIONS, ledger=self.ledger, bety=self.bety, broker=self.broker,
-            management=self.management, loop=self.loop,
+            connections=replace(CONNECTIONS, framework=self.framework), ledger=self.ledger, bety=self.bety,
+            broker=self.broker, management=self.management, loop=self.loop,
         )  # fmt: skip
         self.installations.present[NAMESPACE] = self.installation
         self.kube.watchers = [self._watch]
@@ -857,6 +873,10 @@ class World:
             if (job.get("status") or {}).get("conditions"):
                 continue
             component = job["metadata"]["labels"]["app.kubernetes.io/component"]
+            if self._lost_jobs < self.job_losses:
+                self._lost_jobs += 1
+                self.kube.put({**job, "status": {"conditions": [{"type": "Failed", "status": "True"}]}})
+                continue
             if component in self.job_fails:
                 failed = {
                     "type": "Failed",

@@ -8,6 +8,7 @@ def test_an_empty_environment_gives_the_published_defaults() -> None:
     settings = read_settings({})
     assert settings.images.operator == "ghcr.io/pecan-operator/operator:0.1.0"
     assert settings.images.executor == "ghcr.io/pecan-operator/executor:0.1.0"
+    assert settings.images.pecan_executor == "pecan/executor:latest"
     assert settings.images.postgres == "postgis/postgis:17-3.5"
     assert settings.images.rabbitmq == "rabbitmq:4.0-management"
     assert settings.images.pull_policy == "IfNotPresent"
@@ -26,6 +27,7 @@ def test_every_variable_is_read() -> None:
         {
             "PECAN_IMAGE_OPERATOR": "a/operator:1",
             "PECAN_IMAGE_EXECUTOR": "a/executor:1",
+            "PECAN_IMAGE_PECAN_EXECUTOR": "pecan/executor:1.8.0",
             "PECAN_IMAGE_POSTGRES": "a/postgis:1",
             "PECAN_IMAGE_RABBITMQ": "a/rabbitmq:1",
             "PECAN_IMAGE_PULL_POLICY": "Never",
@@ -38,6 +40,7 @@ def test_every_variable_is_read() -> None:
             "PECAN_HEALTH_PORT": "9090",
         }
     )
+    assert settings.images.pecan_executor == "pecan/executor:1.8.0"
     assert settings.images.rabbitmq == "a/rabbitmq:1"
     assert settings.images.pull_secrets == ("one", "two")
     assert settings.images.pull_policy == "Never"

@@ -31,6 +31,7 @@ from kubectl_pecan.app import (
 from kubectl_pecan.copying import download
 from kubectl_pecan.datapod import data_volume
 from kubectl_pecan.errors import CliError, ExitCode
+from kubectl_pecan.manifests import without_passwords
 from kubectl_pecan.progress import Counts, has_ended
 from kubectl_pecan.volume import RemoteFile, Volume
 
@@ -41,6 +42,9 @@ RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 RESULT = ".pecan-result.json"
 RUN_FOLDERS = ("run", "out")
 MOST_OPENED = 10
+# Where PEcAn's R is the framework, these have the platform's passwords in them.
+SECRET_FILE = re.compile(r"pecan(\.[A-Za-z]+)?\.xml|workflow2?\.Rout")
+R_WORKFLOW = "workflow.R"
 
 app = typer.Typer()
 
@@ -154,7 +158,7 @@ def results(
     """Show the headline numbers of a workflow, and copy its files.
 
     What is in the folder already is not copied again, and a copy that was broken off goes on where it was. Checksums are
-    compared at the end.
+    compared at the end. What PEcAn's R leaves with passwords in it (pecan.xml, workflow.Rout) stays where it is.
     """
     if everything and to is None:
         raise CliError(ExitCode.USAGE, "--all needs --to FOLDER")
@@ -210,12 +214,16 @@ def render(
     context: ContextOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Print the pecan.xml that a workflow is run by."""
+    """Print the pecan.xml that a workflow is run by.
+
+    The passwords that PEcAn's R finds in it are left out.
+    """
     now = session(namespace, context, output)
     workflow = now.api.get(KIND, name)
     file = posixpath.join(_folder(workflow), "pecan.xml")
     with data_volume(now.api) as volume:
         text = _read_all(volume, file).decode(errors="replace")
+    text, _ = without_passwords(Path(file), text)
     if now.is_json:
         print_json({"file": file, "xml": text})
     else:
@@ -244,9 +252,9 @@ def _copy(
     folder = _folder(workflow)
     copies = []
     with data_volume(now.api) as volume, now.copying() as bars:
-        files: list[RemoteFile] = [
-            file for file in volume.files(folder, () if of_runs else RUN_FOLDERS) if wanted(file.path)
-        ]
+        found: list[RemoteFile] = list(volume.files(folder, () if of_runs else RUN_FOLDERS))
+        by_r = any(file.path == R_WORKFLOW for file in found)
+        files = [file for file in found if wanted(file.path) and not (by_r and SECRET_FILE.fullmatch(file.path))]
         if not files:
             raise CliError(ExitCode.NOT_FOUND, f"{folder} has no such file: `kubectl pecan ls {folder}` shows which")
         task = bars.add_task("copy", total=sum(file.size for file in files))

@@ -144,7 +144,21 @@ class Toleration(
     """Seconds that a worker stays on a node with a NoExecute taint; left out, for ever."""
 
 
-class ModelSpec(ApiModel):
+Interface = Literal["run", "pecan"]
+DEFAULT_BINARY = "/work/run"
+
+
+class ModelSpec(
+    ApiModel,
+    json_schema_extra=rules(
+        rule(
+            f"self.interface != 'pecan' || self.binary != '{DEFAULT_BINARY}'",
+            "binary is required with interface pecan: the path of the model's program in the image, as in its model.json",
+            path=".binary",
+            reason="FieldValueRequired",
+        )
+    ),
+):
     """The model, its image and its workers."""
 
     type: Annotated[ModelWord, immutable(f"type {_QUEUE_STAYS}")]
@@ -156,13 +170,15 @@ class ModelSpec(ApiModel):
     """Image of the workers: the model, /work/model.json and Python with pika."""
     image_pull_policy: PullPolicy | None = None
     """When to pull the image; left out, as the platform says."""
-    binary: BinaryPath = "/work/run"
+    binary: BinaryPath = DEFAULT_BINARY
     """The program in the image that a run calls; registered in BETY."""
     interface: Annotated[
-        Literal["run"],
+        Interface,
         immutable("interface cannot be changed: runs are written for it. Make another PecanModel"),
     ] = "run"
-    """How the image is spoken to: run means that its program reads config.json (pecan-run/1). Cannot be changed."""
+    """How the image is spoken to: run means that its program reads config.json (pecan-run/1); pecan, that it has PEcAn's R,
+    whose package for the model writes job.sh. Platforms with framework light run the first, with framework pecan the
+    second. Cannot be changed."""
     worker: Literal["managed"] = "managed"
     """Whose worker process runs in the image: managed is the operator's, mounted into the image."""
     scaling: Scaling = Scaling()

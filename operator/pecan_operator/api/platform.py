@@ -39,6 +39,7 @@ Hostname = Annotated[
 ]
 UserId = Annotated[int, Field(ge=1, le=2_000_000_000)]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+Framework = Literal["light", "pecan"]
 AccessMode = Literal["ReadWriteMany", "ReadWriteOnce"]
 _VOLUME_STAYS = (
     "cannot be changed, since the volume exists already: apply the first value again, "
@@ -134,6 +135,16 @@ class RabbitMQ(ApiModel):
     """The volume of the broker."""
 
 
+class Executor(ApiModel):
+    """PEcAn's own executor image, whose R prepares and analyses workflows where framework is pecan."""
+
+    image: ImageReference | None = None
+    """Image with PEcAn's R and its /work/workflow.R, with the contract of pecan/executor; left out, the operator's default.
+    Its tag should be that of the model images, whose job.sh call the same R packages."""
+    resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "4Gi"})
+    """Compute resources of R in the Jobs of a workflow."""
+
+
 class PlatformSpec(ApiModel):
     """What the platform is made of. Every field has a default."""
 
@@ -148,8 +159,9 @@ class PlatformSpec(ApiModel):
         immutable("localServer cannot be changed: ids of the database begin with it. Apply the first value again"),
     ] = 99
     """Number n of this node among BETY's: ids run from n * 1,000,000,000 + 1. Cannot be changed."""
-    framework: Literal["light"] = "light"
-    """What prepares and analyses workflows: light is the operator's own executor, without R."""
+    framework: Framework = "light"
+    """What prepares and analyses workflows: light is the operator's own executor, without R, for models with interface run;
+    pecan is PEcAn's own R, for models with interface pecan. A workflow keeps the one that it was accepted with."""
     images: Images = Images()
     """How images are pulled."""
     storage: Annotated[Storage, immutable(f"storage {_VOLUME_STAYS}")] = Storage()
@@ -161,6 +173,8 @@ class PlatformSpec(ApiModel):
     """PostgreSQL with PostGIS."""
     rabbitmq: RabbitMQ = RabbitMQ()
     """RabbitMQ."""
+    executor: Executor = Executor()
+    """PEcAn's own executor image, for framework pecan."""
 
 
 class PlatformStatus(Status):

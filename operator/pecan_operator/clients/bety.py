@@ -10,6 +10,7 @@ from psycopg2.extras import execute_values
 
 from pecan_operator.clients.database import Cursor, Database
 from pecan_operator.errors import UserError
+from pecan_operator.records import RunDescription
 
 SAME_PLACE_DEGREES = 1e-6
 
@@ -89,6 +90,38 @@ class Bety:
                 )
                 found = cursor.fetchone()
             return _only(found)
+
+    def has_site(self, site_id: int) -> bool:
+        """Whether there is a site of this id."""
+        with self._database.transaction() as cursor:
+            cursor.execute("SELECT 1 FROM public.sites WHERE id = %s", (site_id,))
+            return cursor.fetchone() is not None
+
+    def forget_runs(self, workflow_id: int) -> None:
+        """Remove the ensembles and runs of a workflow, with what belongs to these."""
+        of_workflow = "(SELECT id FROM public.ensembles WHERE workflow_id = %s)"
+        of_runs = f"(SELECT id FROM public.runs WHERE ensemble_id IN {of_workflow})"
+        with self._database.transaction() as cursor:
+            for statement in (
+                f"DELETE FROM public.likelihoods WHERE run_id IN {of_runs}",
+                f"DELETE FROM public.inputs_runs WHERE run_id IN {of_runs}",
+                f"DELETE FROM public.runs WHERE ensemble_id IN {of_workflow}",
+                f"DELETE FROM public.posteriors_ensembles WHERE ensemble_id IN {of_workflow}",
+                "DELETE FROM public.ensembles WHERE workflow_id = %s",
+            ):
+                cursor.execute(statement, (workflow_id,))
+
+    def described_runs(self, workflow_id: int) -> list[RunDescription]:
+        """The runs of a workflow as PEcAn registered them."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "SELECT runs.id, ensembles.runtype, runs.parameter_list, runs.site_id, sites.sitename,"
+                " extract(year FROM runs.start_time)::integer, extract(year FROM runs.finish_time)::integer"
+                " FROM public.runs JOIN public.ensembles ON ensembles.id = runs.ensemble_id"
+                " JOIN public.sites ON sites.id = runs.site_id WHERE ensembles.workflow_id = %s",
+                (workflow_id,),
+            )
+            return [RunDescription(*row) for row in cursor]
 
     def place_workflow(self, workflow_id: int, site_id: int) -> None:
         """Say in `workflows` that it is about this one site, as PEcAn's web pages do."""

@@ -72,8 +72,8 @@ def diagnose_job(job: Manifest, pods: Iterable[Manifest], events: Sequence[Manif
     """Why a Job has not succeeded: how its last failed pod ended (also while it is tried again), else what keeps its
     pod from running."""
     mine = [pod for pod in pods if _is_owned(pod, job)]
-    ended = sorted((pod for pod in mine if _phase(pod) == "Failed"), key=_created)
-    if ended and (found := _of_failed_pod(ended[-1])):
+    ended = _last_failed(mine)
+    if ended and (found := _of_failed_pod(ended)):
         return found
     failed = job_condition(job, "Failed")
     if failed is not None:
@@ -81,6 +81,12 @@ def diagnose_job(job: Manifest, pods: Iterable[Manifest], events: Sequence[Manif
     if job_condition(job, "Complete") is not None:
         return None
     return diagnose([pod for pod in mine if _phase(pod) != "Failed"], events=events, workload=job)
+
+
+def failed_container(job: Manifest, pods: Iterable[Manifest]) -> tuple[str, Manifest] | None:
+    """The container by which the last failed pod of a Job failed, and its state `terminated`; None when no pod tells."""
+    pod = _last_failed(pod for pod in pods if _is_owned(pod, job))
+    return None if pod is None else _failed_container(pod)
 
 
 def job_condition(job: Manifest, condition_type: str) -> Manifest | None:
@@ -189,11 +195,27 @@ def _of_ending(container: str, ended: Manifest, otherwise: str) -> Diagnosis:
     )
 
 
-def _of_failed_pod(pod: Manifest) -> Diagnosis | None:
+def _last_failed(pods: Iterable[Manifest]) -> Manifest | None:
+    return max((pod for pod in pods if _phase(pod) == "Failed"), key=_created, default=None)
+
+
+def _failed_container(pod: Manifest) -> tuple[str, Manifest] | None:
+    """A sidecar ends because the pod does, never the other way round."""
+    sidecars = {
+        each["name"]
+        for each in pod.get("spec", {}).get("initContainers") or ()
+        if each.get("restartPolicy") == "Always"
+    }
     for container in _containers(pod):
         ended = container.get("state", {}).get("terminated")
-        if ended is not None and ended.get("exitCode") != 0:
-            return _of_ending(container["name"], ended, "Failed")
+        if ended is not None and ended.get("exitCode") != 0 and container["name"] not in sidecars:
+            return container["name"], ended
+    return None
+
+
+def _of_failed_pod(pod: Manifest) -> Diagnosis | None:
+    if (found := _failed_container(pod)) is not None:
+        return _of_ending(*found, "Failed")
     status = pod.get("status", {})
     if status.get("reason"):
         return Diagnosis(status["reason"], _short(f"pod {pod['metadata']['name']}: {status.get('message') or ''}"))

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import labels, pecanxml, pods
+from pecan_operator.core import labels, pecanxml, pods, rframework
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.names import child
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.core.runs import EXIT_BAD_DATA
 from pecan_operator.core.userxml import Ours
 from pecan_operator.records import WorkflowRow
@@ -22,8 +23,22 @@ SETTINGS_FOLDER = "/etc/pecan"
 JOB_DEADLINE_SECONDS = 6 * 3600
 JOB_TTL_SECONDS = 3600
 JOB_RETRIES = 3
+TRIED_AGAIN: Manifest = {
+    "backoffLimit": JOB_RETRIES,
+    "activeDeadlineSeconds": JOB_DEADLINE_SECONDS,
+    "podFailurePolicy": {
+        "rules": [
+            {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_BAD_DATA]}},
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        ]
+    },
+}
+# With R, the operator decides on another try. How long conversions or a data assimilation take nobody knows: the deadline is
+# the workflow's.
+TRIED_ONCE: Manifest = {"backoffLimit": 0}
 GENERATION = f"{labels.GROUP}/retry-generation"
 RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
+SIDECAR_RESOURCES: Manifest = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "256Mi"}}
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Site:
     pulling: Pulling
     bety_secret: str
     ledger_secret: str
+    r: RExecutor
 
 
 def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> pecanxml.Settings:
@@ -154,12 +170,14 @@ def prepare_job(
     workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site, told: Mapping[str, Any]
 ) -> Manifest:
     """folder (ours) > framework > register (ours); `told` is the operator's part of provenance.json."""
-    steps = [
-        ("folder", "folder", None),
-        ("framework", "prepare", site.bety_secret),
-        ("register", "register", site.ledger_secret),
-    ]
-    containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    if row.framework == rframework.PECAN:
+        containers = _around_r("folder", rframework.PREPARE, "register", row, site)
+    else:
+        containers = [
+            _container("folder", "folder", None, row, site),
+            _container("framework", "prepare", site.bety_secret, row, site),
+            _container("register", "register", site.ledger_secret, row, site),
+        ]
     containers[0]["env"].append(_provenance(told))
     # The step `folder` puts pecan.xml beside the data; all later ones read it there.
     source = workflow.spec.pecan_xml
@@ -174,14 +192,30 @@ def analyse_job(
     workflow: PecanWorkflow, owner: Mapping[str, Any], row: WorkflowRow, site: Site, told: Mapping[str, Any]
 ) -> Manifest:
     """resume (ours) > framework > report (ours); `told` is the operator's part of provenance.json."""
-    steps = [
-        ("resume", "resume", site.ledger_secret),
-        ("framework", "analyse", None),
-        ("report", "report", site.ledger_secret),
-    ]
-    containers = [_container(name, step, secret, row, site) for name, step, secret in steps]
+    if row.framework == rframework.PECAN:
+        containers = _around_r("resume", rframework.ANALYSE, "report", row, site)
+    else:
+        containers = [
+            _container("resume", "resume", site.ledger_secret, row, site),
+            _container("framework", "analyse", None, row, site),
+            _container("report", "report", site.ledger_secret, row, site),
+        ]
     containers[0]["env"].append(_provenance(told))
     return _job(workflow, owner, row, site, "analyse", containers, [])
+
+
+def _around_r(before: str, passed: tuple[str, str], after: str, row: WorkflowRow, site: Site) -> list[Manifest]:
+    """Our step before R, a sidecar that tells the ledger the stage R is in, R, and our step after it."""
+    ours = [_container(name, name, site.ledger_secret, row, site) for name in (before, "stages", after)]
+    for container in (ours[0], ours[2]):
+        container["args"] += ["--framework", rframework.PECAN]
+    # What pecan.xml has to say of the services, for R takes it from nowhere else.
+    ours[0]["env"].append(pods.secret_variable("RABBITMQ_URI", site.r.broker_secret, "RABBITMQ_URI"))
+    ours[0]["envFrom"].append({"prefix": "BETY_", "secretRef": {"name": site.bety_secret}})
+    ours[1]["restartPolicy"] = "Always"
+    ours[1]["resources"] = SIDECAR_RESOURCES
+    r = rframework.framework_container(passed, row.folder, site.r, site.bety_secret, site.pulling.policy)
+    return [ours[0], ours[1], r, ours[2]]
 
 
 def _provenance(told: Mapping[str, Any]) -> Manifest:
@@ -207,7 +241,10 @@ def cleanup_job(row: WorkflowRow, site: Site) -> Manifest:
             "namespace": row.namespace,
             "labels": labels.for_workflow(row.name, "cleanup"),
         },
-        "spec": _job_spec(row.name, "cleanup", [_container("cleanup", "cleanup", None, row, site)], site, []),
+        "spec": {
+            **_job_spec(row.name, "cleanup", [_container("cleanup", "cleanup", None, row, site)], site, []),
+            **TRIED_AGAIN,
+        },
     }
 
 
@@ -227,7 +264,10 @@ def _job(
             **_metadata(workflow.name, workflow.namespace, component, owner),
             "annotations": {GENERATION: str(row.retry_generation)},
         },
-        "spec": _job_spec(workflow.name, component, containers, site, volumes),
+        "spec": {
+            **_job_spec(workflow.name, component, containers, site, volumes),
+            **(TRIED_ONCE if row.framework == rframework.PECAN else TRIED_AGAIN),
+        },
     }
 
 
@@ -235,15 +275,7 @@ def _job_spec(
     name: str, component: str, containers: Sequence[Manifest], site: Site, volumes: Sequence[Manifest]
 ) -> Manifest:
     return {
-        "backoffLimit": JOB_RETRIES,
-        "activeDeadlineSeconds": JOB_DEADLINE_SECONDS,
         "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
-        "podFailurePolicy": {
-            "rules": [
-                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [EXIT_BAD_DATA]}},
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            ]
-        },
         "template": {
             "metadata": {"labels": labels.for_workflow(name, component)},
             "spec": {

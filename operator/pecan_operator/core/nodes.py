@@ -1,6 +1,7 @@
 """What becomes of each node of a user's pecan.xml: the one table, which docs/pecan-xml.md repeats.
 
-SET and DROPPED hold whoever runs the workflow; HONOURED, IGNORED and REFUSED are what the light executor does.
+SET and DROPPED hold whoever runs the workflow; HONOURED, IGNORED and REFUSED are what the light executor does. PEcAn's R is
+given all other nodes as they are, but for those of which `by_r` says something else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Node:
     why: str
     is_path: bool = False
     """Whether it holds a path on the data volume, alone or in child nodes."""
+    by_r: Verdict | None = None
+    """What becomes of it where PEcAn's R runs the workflow, if that is something else."""
 
 
 _REMOVE = "remove the node"
@@ -45,8 +48,8 @@ NODES = (
     Node("bety", Verdict.DROPPED, "an old place of `database/bety`"),
     Node("host/name", Verdict.SET, "the platform's host name"),
     Node("host/rabbitmq", Verdict.SET, "the queue of the model of `modelRef`"),
-    Node("host/prerun", Verdict.REFUSED, _CODE),
-    Node("host/postrun", Verdict.REFUSED, _CODE),
+    Node("host/prerun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
+    Node("host/postrun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
     Node("host/*", Verdict.DROPPED, "`qsub`, `modellauncher` and the like: the workers run the model"),
     Node("rundir", Verdict.DROPPED, "always `run` in the workflow's folder"),
     Node("modeloutdir", Verdict.DROPPED, "always `out` in the workflow's folder"),
@@ -55,14 +58,19 @@ NODES = (
     Node("info", Verdict.DROPPED, "notes for people, which no program reads"),
     Node("pfts/pft/name", Verdict.HONOURED, ""),
     Node("pfts/pft/constants/*", Verdict.HONOURED, "a constant wins over a prior of the same name"),
-    Node("pfts/pft/priors/prior/trait", Verdict.HONOURED, "ours, with the columns of BETY's table `priors`"),
-    Node("pfts/pft/priors/prior/distn", Verdict.HONOURED, ""),
-    Node("pfts/pft/priors/prior/parama", Verdict.HONOURED, ""),
-    Node("pfts/pft/priors/prior/paramb", Verdict.HONOURED, ""),
-    Node("pfts/pft/priors/csv", Verdict.HONOURED, "ours, a table of distributions", is_path=True),
-    Node("pfts/pft/priors/samples", Verdict.HONOURED, "ours, a table of samples", is_path=True),
+    Node(
+        "pfts/pft/priors/prior/trait",
+        Verdict.HONOURED,
+        "ours, with the columns of BETY's table `priors`",
+        by_r=Verdict.REFUSED,
+    ),
+    Node("pfts/pft/priors/prior/distn", Verdict.HONOURED, "", by_r=Verdict.REFUSED),
+    Node("pfts/pft/priors/prior/parama", Verdict.HONOURED, "", by_r=Verdict.REFUSED),
+    Node("pfts/pft/priors/prior/paramb", Verdict.HONOURED, "", by_r=Verdict.REFUSED),
+    Node("pfts/pft/priors/csv", Verdict.HONOURED, "ours, a table of distributions", is_path=True, by_r=Verdict.REFUSED),
+    Node("pfts/pft/priors/samples", Verdict.HONOURED, "ours, a table of samples", is_path=True, by_r=Verdict.REFUSED),
     Node("pfts/pft/posterior.files", Verdict.HONOURED, "a file or a folder of them", is_path=True),
-    Node("pfts/pft/outdir", Verdict.IGNORED, "no posteriors are looked for there"),
+    Node("pfts/pft/outdir", Verdict.IGNORED, "no posteriors are looked for there", by_r=Verdict.DROPPED),
     Node("pfts/pft/posteriorid", Verdict.IGNORED, "BETY's posteriors are not read"),
     Node("meta.analysis", Verdict.REFUSED, "give its result as `pft/priors`, and remove the node"),
     Node("ensemble/ensemble.id", Verdict.DROPPED, "a saved file has the id of the ensemble it was saved of"),
@@ -70,7 +78,7 @@ NODES = (
     Node("ensemble/variable", Verdict.HONOURED, "those of `sensitivity.analysis` if left out, as in PEcAn"),
     Node("ensemble/start.year", Verdict.HONOURED, ""),
     Node("ensemble/end.year", Verdict.HONOURED, ""),
-    Node("ensemble/seed", Verdict.HONOURED, "ours; follows from the workflow's uid if left out"),
+    Node("ensemble/seed", Verdict.HONOURED, "ours; follows from the workflow's uid if left out", by_r=Verdict.IGNORED),
     Node("ensemble/samplingspace/*/parent", Verdict.HONOURED, "of inputs, the tag of another one"),
     Node(
         "ensemble/samplingspace/*/method",
@@ -83,24 +91,34 @@ NODES = (
     Node("sensitivity.analysis/variable", Verdict.HONOURED, "those of `ensemble` if left out, as in PEcAn"),
     Node("sensitivity.analysis/start.year", Verdict.HONOURED, ""),
     Node("sensitivity.analysis/end.year", Verdict.HONOURED, ""),
-    Node("sensitivity.analysis/seed", Verdict.HONOURED, "ours; ignored beside an ensemble, whose seed counts for both"),
+    Node(
+        "sensitivity.analysis/seed",
+        Verdict.HONOURED,
+        "ours; ignored beside an ensemble, whose seed counts for both",
+        by_r=Verdict.IGNORED,
+    ),
     Node("sensitivity.analysis/perpft", Verdict.HONOURED, "TRUE is refused: outputs by PFT are not read"),
     Node("model/id", Verdict.SET, "the id of the model of `modelRef` in this platform's database"),
     Node("model/type", Verdict.HONOURED, "must be that of the model of `modelRef`"),
     Node("model/revision", Verdict.HONOURED, "must be that of the model of `modelRef`"),
     Node("model/binary", Verdict.HONOURED, "must be that of the model of `modelRef`"),
     Node("model/delete.raw", Verdict.HONOURED, ""),
-    Node("model/prerun", Verdict.REFUSED, _CODE),
-    Node("model/postrun", Verdict.REFUSED, _CODE),
-    Node("model/job.sh", Verdict.REFUSED, _CODE),
-    Node("model/jobtemplate", Verdict.REFUSED, "the model's own command is run: remove the node"),
+    Node("model/prerun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
+    Node("model/postrun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
+    Node("model/job.sh", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
+    Node(
+        "model/jobtemplate",
+        Verdict.REFUSED,
+        "the model's own command is run: remove the node",
+        by_r=Verdict.REFUSED,
+    ),
     Node("model/binary_args", Verdict.REFUSED, "the model's own command is run: remove the node"),
     Node("run/site/id", Verdict.HONOURED, ""),
     Node("run/site/name", Verdict.HONOURED, "the id if left out"),
     Node("run/site/lat", Verdict.HONOURED, "required: sites are not looked up in BETY"),
     Node("run/site/lon", Verdict.HONOURED, "required: sites are not looked up in BETY"),
-    Node("run/site/met.start", Verdict.SET, "`run/start.date`"),
-    Node("run/site/met.end", Verdict.SET, "`run/end.date`"),
+    Node("run/site/met.start", Verdict.SET, "`run/start.date`", by_r=Verdict.HONOURED),
+    Node("run/site/met.end", Verdict.SET, "`run/end.date`", by_r=Verdict.HONOURED),
     Node("run/site/site.pft", Verdict.HONOURED, "must name all PFTs, for every site has them all"),
     Node("run/inputs/*/path", Verdict.HONOURED, "required: inputs are not looked up in BETY", is_path=True),
     Node("run/inputs/*/source", Verdict.IGNORED, "refused without `path`: nothing is downloaded or converted"),
@@ -111,7 +129,7 @@ NODES = (
     Node("run/dbfiles", Verdict.DROPPED, "an old place of `database/dbfiles`"),
     Node("run/host", Verdict.DROPPED, "an old place of `host`"),
     Node("sitegroup", Verdict.REFUSED, "BETY's groups of sites are not read: write the sites out as `run/settings.N`"),
-    Node("multisettings", Verdict.SET, "only `run` may differ between sites"),
+    Node("multisettings", Verdict.SET, "only `run` may differ between sites", by_r=Verdict.HONOURED),
     Node("assim.batch", Verdict.REFUSED, _REMOVE),
     Node("state.data.assimilation", Verdict.REFUSED, _REMOVE),
     Node("benchmarking", Verdict.IGNORED, "outputs are compared with nothing"),
@@ -140,6 +158,15 @@ def _tree() -> _Branch:
 
 
 _TREE = _tree()
+
+
+def verdict_by_r(row: Node | None) -> Verdict:
+    """What becomes of a node, by its row, where PEcAn's R runs the workflow."""
+    if row is None:
+        return Verdict.HONOURED
+    if row.by_r is not None:
+        return row.by_r
+    return row.verdict if row.verdict in (Verdict.SET, Verdict.DROPPED) else Verdict.HONOURED
 
 
 def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:

@@ -18,11 +18,13 @@ def told(
     executor_image: str,
     operator_version: str,
     *,
+    r_image: str | None = None,
     prepare_pods: Iterable[Mapping[str, Any]],
     worker_pods: Iterable[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The operator's part of provenance.json. Digests are those of the pods that are there; a model that is gone has its
-    name only."""
+    name only. `r_image` is that of PEcAn's R where it is the framework."""
+    prepare_pods = list(prepare_pods)
     of_model: dict[str, Any] = {"name": workflow.spec.model_ref.name}
     if model is not None:
         of_model |= {
@@ -36,6 +38,7 @@ def told(
         "model": of_model,
         "executor": {"image": executor_image, "digests": digests(prepare_pods, "register")},
         "operator": {"version": operator_version},
+        **({"r": {"image": r_image, "digests": digests(prepare_pods, "framework")}} if r_image else {}),
     }
 
 
@@ -47,7 +50,8 @@ def digests(pods: Iterable[Mapping[str, Any]], container: str) -> list[str]:
     """
     found = set()
     for pod in pods:
-        for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        known = pod.get("status") or {}
+        for status in [*(known.get("initContainerStatuses") or ()), *(known.get("containerStatuses") or ())]:
             match = _DIGEST.fullmatch(status.get("imageID") or "")
             if status["name"] == container and match:
                 found.add(match[1])

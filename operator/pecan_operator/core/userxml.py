@@ -27,7 +27,7 @@ MOST_NODES = 50_000
 DEEPEST = 12
 MOST_IGNORED = 100
 _SAMPLING = ("ensemble", "samplingspace")
-_ROOTS = ("pecan", MULTI_ROOT)
+ROOTS = ("pecan", MULTI_ROOT)
 _ENCODINGS = ("utf-8", "ascii")
 _DECLARED = re.compile(r"""<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([^"']{0,80})["']""")
 _DAY = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})(?:[ T](?:00:00(?::00)?|23:59(?::59)?)Z?)?")
@@ -73,10 +73,8 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     Raises UserError BadSettings naming the node and its line: it is not XML in UTF-8, too large or too deep, holds a
     document type, or a node is refused.
     """
-    root, lines = _read(text)
-    if root.tag not in _ROOTS:
-        _refuse(f"starts with <{root.tag[:80]}>, not with <pecan> or <pecan.multi>")
-    made = _Adoption(ours, lines, {element.tag for inputs in root.iterfind("run//inputs") for element in inputs})
+    root, lines = read(text)
+    made = Adoption(ours, lines, {element.tag for inputs in root.iterfind("run//inputs") for element in inputs})
     result = made.children(root, (), root.tag)
     _check_multisettings(root, made)
     _check_site_pfts(root, made)
@@ -93,21 +91,22 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     run = result.find("run")
     for one in [] if run is None else [run, *run]:
         _complete_run(one, ours)
-    _set_ours(result, ours)
+    set_ours(result, ours)
     return Adopted(xml=ET.tostring(result, encoding="unicode"), ignored=tuple(made.ignored))
 
 
 def decoded(data: bytes) -> str:
     """The text of a file; UserError BadSettings when it is too large or not UTF-8."""
     if len(data) > MOST_BYTES:
-        _refuse(f"has more than {MOST_BYTES} bytes, which is the limit")
+        refuse(f"has more than {MOST_BYTES} bytes, which is the limit")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        _refuse(f"is not UTF-8 text (byte {error.start + 1}): save it as UTF-8")
+        refuse(f"is not UTF-8 text (byte {error.start + 1}): save it as UTF-8")
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse(what: str) -> NoReturn:
+    """Raises UserError BadSettings about a pecan.xml."""
     raise UserError("BadSettings", f"pecan.xml {what}")
 
 
@@ -126,9 +125,9 @@ class _Lines(ET.TreeBuilder):
         line = self.parser.parser.CurrentLineNumber + self._before
         self._depth += 1
         if self._depth > DEEPEST:
-            _refuse(f"line {line}: nodes are nested more than {DEEPEST} deep")
+            refuse(f"line {line}: nodes are nested more than {DEEPEST} deep")
         if len(self.lines) >= MOST_NODES:
-            _refuse(f"line {line}: has more than {MOST_NODES} nodes, which is the limit")
+            refuse(f"line {line}: has more than {MOST_NODES} nodes, which is the limit")
         # No text of an attribute is kept: PEcAn's settings have none.
         element = super().start(tag, {})
         self.lines[id(element)] = line
@@ -139,22 +138,23 @@ class _Lines(ET.TreeBuilder):
         return super().end(tag)
 
 
-def _read(text: str | bytes) -> tuple[ET.Element, dict[int, int]]:
+def read(text: str | bytes) -> tuple[ET.Element, dict[int, int]]:
+    """The root of a user's pecan.xml, and the line each node begins in by its id(); refuses what is none."""
     if isinstance(text, bytes):
         text = decoded(text)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        _refuse("holds half of a character: save it as UTF-8")
+        refuse("holds half of a character: save it as UTF-8")
     if size > MOST_BYTES:
-        _refuse(f"has more than {MOST_BYTES} bytes, which is the limit")
+        refuse(f"has more than {MOST_BYTES} bytes, which is the limit")
     # An XML declaration must be at the very beginning, which in a block of YAML or a here document it easily is not.
     stripped = text.lstrip("\ufeff \t\r\n")
     before = text[: len(text) - len(stripped)].count("\n")
     text = stripped
     declared = _DECLARED.match(text)
     if declared and not _is_utf8(declared[1]):
-        _refuse(f"declares the encoding {declared[1]}: save it as UTF-8")
+        refuse(f"declares the encoding {declared[1]}: save it as UTF-8")
     builder = _Lines(before)
     parser = DefusedXMLParser(target=builder, forbid_dtd=True)
     builder.parser = parser
@@ -162,9 +162,11 @@ def _read(text: str | bytes) -> tuple[ET.Element, dict[int, int]]:
         parser.feed(text)
         root: ET.Element = parser.close()
     except ET.ParseError as error:
-        _refuse(f"line {error.position[0] + before} is not well-formed XML: {ErrorString(error.code)}")
+        refuse(f"line {error.position[0] + before} is not well-formed XML: {ErrorString(error.code)}")
     except DefusedXmlException:
-        _refuse("holds an entity or a document type, which is not accepted: write the text out")
+        refuse("holds an entity or a document type, which is not accepted: write the text out")
+    if root.tag not in ROOTS:
+        refuse(f"starts with <{root.tag[:80]}>, not with <pecan> or <pecan.multi>")
     return root, builder.lines
 
 
@@ -176,7 +178,7 @@ def _is_utf8(name: str) -> bool:
 
 
 @dataclass
-class _Adoption:
+class Adoption:
     """Walks a tree and copies what is honoured."""
 
     ours: Ours
@@ -207,7 +209,7 @@ class _Adoption:
 
     def refuse(self, element: ET.Element, place: tuple[str, ...], what: str) -> NoReturn:
         where = "/".join(place) or element.tag
-        _refuse(f"line {self.lines[id(element)]}: {where[:200]} {what}")
+        refuse(f"line {self.lines[id(element)]}: {where[:200]} {what}")
 
     def _one(self, element: ET.Element, place: tuple[str, ...]) -> ET.Element | None:
         row = nodes.find(place)
@@ -222,7 +224,7 @@ class _Adoption:
             self.ignore(element, place)
         if row.verdict is not Verdict.HONOURED:
             return None
-        copy = _copy(element)
+        copy = copy_of(element)
         if row.is_path:
             self._resolve(element, copy, place)
         if place[0] == "model" and place[1] in ("type", "revision", "binary"):
@@ -313,21 +315,22 @@ def _is_honoured(place: tuple[str, ...]) -> bool:
     return nodes.has_rows_below(place) if row is None else row.verdict is Verdict.HONOURED
 
 
-def _copy(element: ET.Element) -> ET.Element:
+def copy_of(element: ET.Element) -> ET.Element:
+    """A node with its text and all below it, without attributes."""
     copy = ET.Element(element.tag)
     copy.text = element.text
-    copy.extend(_copy(child) for child in element)
+    copy.extend(copy_of(child) for child in element)
     return copy
 
 
-def _check_multisettings(root: ET.Element, made: _Adoption) -> None:
+def _check_multisettings(root: ET.Element, made: Adoption) -> None:
     for element in root.findall("multisettings"):
         names = {(leaf.text or "").strip() for leaf in element.iter()} - {"", "run"}
         if names:
             made.refuse(element, ("multisettings",), f"is {min(names)[:80]}: only run may differ between sites")
 
 
-def _check_site_pfts(root: ET.Element, made: _Adoption) -> None:
+def _check_site_pfts(root: ET.Element, made: Adoption) -> None:
     names = {(name.text or "").strip() for name in root.iterfind("pfts/pft/name")}
     for element in root.iterfind("run//site/site.pft"):
         given = {(leaf.text or "").strip() for leaf in element.iter()} - {""}
@@ -355,7 +358,8 @@ def _complete_run(run: ET.Element, ours: Ours) -> None:
             name.text = " ".join((name.text or "").split())
 
 
-def _set_ours(root: ET.Element, ours: Ours) -> None:
+def set_ours(root: ET.Element, ours: Ours) -> None:
+    """Put in what is ours to say in any pecan.xml."""
     ET.SubElement(root, "outdir").text = ours.folder
     model = root.find("model")
     if model is None:

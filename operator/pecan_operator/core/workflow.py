@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from pecan_operator.core.rframework import MOST_LOSSES, PECAN
 from pecan_operator.core.status import Condition, find
 from pecan_operator.records import FailedRun, Outcome, RunCounts, WorkflowRow
 
@@ -18,6 +19,7 @@ class Step(StrEnum):
     PREPARE = "prepare"
     RUN = "run"
     ANALYSE = "analyse"
+    REPEAT = "repeat"
     CANCEL = "cancel"
     RETRY = "retry"
     FINISH = "finish"
@@ -25,22 +27,24 @@ class Step(StrEnum):
 
 
 class JobState(StrEnum):
-    """State of one of a workflow's Jobs; QUEUED: it may not be made yet."""
+    """State of one of a workflow's Jobs. QUEUED: it may not be made yet. LOST: it failed, but another try may not."""
 
     ABSENT = "absent"
     QUEUED = "queued"
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    LOST = "lost"
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A Job and, where it failed or does not get on, why."""
+    """A Job and, where it failed or does not get on, why; `uid` is that of the Kubernetes object."""
 
     state: JobState = JobState.ABSENT
     reason: str | None = None
     message: str | None = None
+    uid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Plan:
-    """The next step; with FINISH the outcome, with CANCEL the reason to keep."""
+    """The next step; with FINISH the outcome, with CANCEL the reason to keep, with REPEAT the uid of the lost Job."""
 
     step: Step
     outcome: Outcome | None = None
     message: str = ""
+    job: str | None = None
 
 
 def queued(places: int) -> JobView:
@@ -130,18 +135,25 @@ def decide_plan(facts: Facts) -> Plan:
     else:
         return _after_cancel(row)
     if row.prepared_at is None:
-        if facts.prepare.state is JobState.FAILED:
-            return Plan(Step.FINISH, Outcome.FAILED, f"preparing failed: {facts.prepare.message}")
-        return Plan(Step.PREPARE)
+        return _job_plan(Step.PREPARE, facts.prepare, row, "preparing failed")
     if counts.open:
         return Plan(Step.RUN)
     if counts.succeeded == 0:
         return Plan(Step.FINISH, Outcome.FAILED, f"none of {counts.total} runs succeeded")
     if row.analysed_at is None:
-        if facts.analyse.state is JobState.FAILED:
-            return Plan(Step.FINISH, Outcome.FAILED, f"the analysis failed: {facts.analyse.message}")
-        return Plan(Step.ANALYSE)
+        return _job_plan(Step.ANALYSE, facts.analyse, row, "the analysis failed")
     return Plan(Step.FINISH, Outcome.SUCCEEDED, f"{counts.succeeded} of {counts.total} runs succeeded")
+
+
+def _job_plan(step: Step, view: JobView, row: WorkflowRow, failed: str) -> Plan:
+    if view.state is JobState.FAILED:
+        return Plan(Step.FINISH, Outcome.FAILED, f"{failed}: {view.message}")
+    if view.state is JobState.LOST:
+        # The last one that counts may have been counted, but not yet removed.
+        if row.losses < MOST_LOSSES or view.uid == row.lost_job:
+            return Plan(Step.REPEAT, job=view.uid)
+        return Plan(Step.FINISH, Outcome.FAILED, f"{failed}, after {row.losses} other tries: {view.message}")
+    return Plan(step)
 
 
 def _is_retry_asked(facts: Facts) -> bool:
@@ -238,13 +250,21 @@ def _job_condition(kind: str, done: str | None, facts: Facts, view: JobView, ver
         return Condition(kind, True, kind, done)
     if view.state is JobState.FAILED:
         return Condition(kind, False, view.reason or "JobFailed", view.message or "the Job failed")
+    if view.state is JobState.LOST:
+        return Condition(kind, False, "JobLost", f"begins anew: {view.message or 'the Job was lost'}")
     if view.message:
         return Condition(kind, False, view.reason or verb, view.message)
     if view.state is JobState.ACTIVE:
-        return Condition(kind, False, verb, f"the Job is at work ({verb.lower()})")
+        return Condition(kind, False, verb, _at_work(facts.row, verb))
     if facts.row.outcome is not None:
         return Condition(kind, False, "Ended", "the workflow has ended without it")
     return Condition(kind, False, "Waiting", waiting)
+
+
+def _at_work(row: WorkflowRow, verb: str) -> str:
+    if row.framework == PECAN and row.stage is not None:
+        return f"PEcAn's R is at work: {row.stage}"
+    return f"the Job is at work ({verb.lower()})"
 
 
 def _prepared(facts: Facts) -> Condition:

@@ -14,6 +14,7 @@ from pecan_operator.clients.ledger import Ledger
 from pecan_operator.clients.management import Management
 from pecan_operator.clients.notifications import Notifications
 from pecan_operator.core.model import DataVolume, Pulling
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.patrol import Cluster
 from pecan_operator.handlers.runs import RunLoop
@@ -44,6 +45,8 @@ class Connections:
     worker_secret_version: str
     data: DataVolume
     pulling: Pulling
+    framework: str
+    r: RExecutor
 
 
 class Installation:

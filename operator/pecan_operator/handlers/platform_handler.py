@@ -13,6 +13,7 @@ from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.platform import data_claim_name
 from pecan_operator.core.platform.base import Platform, decode
 from pecan_operator.core.platform.state import is_left_ready
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.context import Context, Object, key_of
 from pecan_operator.handlers.installation import Connections, Installation
@@ -79,6 +80,13 @@ class PlatformHandler:
             worker_secret_version=worker["metadata"]["uid"],
             data=DataVolume(data_claim_name(platform), resource.spec.storage.data.uid, resource.spec.storage.data.gid),
             pulling=Pulling(platform.pull_policy, tuple(platform.pull_secrets)),
+            framework=resource.spec.framework,
+            r=RExecutor(
+                image=resource.spec.executor.image or platform.images.pecan_executor,
+                resources=resource.spec.executor.resources,
+                hostname=resource.spec.hostname,
+                broker_secret=platform.child("amqp"),
+            ),
         )
 
     def _secret(self, platform: Platform, suffix: str) -> Manifest:

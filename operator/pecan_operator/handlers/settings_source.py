@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from pecan_executor.usersettings import UserSettings, read_user_settings
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, pecanxml
-from pecan_operator.core.userxml import Ours
+from pecan_operator.core import jobs, pecanxml, rsettings
+from pecan_operator.core.rframework import PECAN
+from pecan_operator.core.userxml import Adopted, Ours
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.context import Context
 from pecan_operator.records import WorkflowRow
@@ -44,7 +45,7 @@ class SettingsSource:
 
     context: Context
 
-    def asked(self, workflow: PecanWorkflow, model: pecanxml.Model, queue: str, hostname: str) -> Asked:
+    def asked(self, workflow: PecanWorkflow, framework: str, model: pecanxml.Model, queue: str, hostname: str) -> Asked:
         """What a workflow that has no row yet asks for."""
         spec = workflow.spec
         if spec.pecan_xml is None:
@@ -52,21 +53,31 @@ class SettingsSource:
             members = given.ensemble.size if given.ensemble else 0
             one_run = given.sensitivity_analysis is None and members * len(given.sites) == 1
             stop = one_run if spec.stop_on_error is None else spec.stop_on_error
-            return Asked(given.start.isoformat(), given.end.isoformat(), stop)
+            ignored = rsettings.check_fields(spec) if framework == PECAN else ()
+            return Asked(given.start.isoformat(), given.end.isoformat(), stop, ignored)
         text = self._text(workflow)
         if text is None:
             return Asked(None, None, bool(spec.stop_on_error))
-        return _asked(read_user_settings(text, jobs.ours(workflow, None, model, queue, hostname)))
+        ours = jobs.ours(workflow, None, model, queue, hostname)
+        if framework == PECAN:
+            return _asked_of_r(rsettings.adopt(text, ours), spec.stop_on_error)
+        return _asked(read_user_settings(text, ours))
 
     def to_run(self, workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> ToRun:
         """What is run of a workflow that has a row."""
         source = workflow.spec.pecan_xml
+        for_r = row.framework == PECAN
         if source is None:
-            return ToRun(pecanxml.render(jobs.settings(workflow, row, model, hostname)))
+            render = rsettings.render if for_r else pecanxml.render
+            return ToRun(render(jobs.settings(workflow, row, model, hostname)))
         ours = jobs.ours(workflow, row, model, row.queue, hostname)
         text = self._text(workflow)
         if text is None:
             return ToRun(ours)
+        if for_r:
+            adopted = rsettings.adopt(text, ours)
+            asked = _asked_of_r(adopted, workflow.spec.stop_on_error)
+            return ToRun(adopted.xml, asked if source.config_map else None)
         user = read_user_settings(text, ours)
         return ToRun(pecanxml.render(user.settings), _asked(user) if source.config_map else None)
 
@@ -86,6 +97,12 @@ class SettingsSource:
         if text is None:
             raise NotYet("PecanXmlMissing", f"ConfigMap {name} has no key {key} in its data: add it", 10.0)
         return text
+
+
+def _asked_of_r(adopted: Adopted, stop_on_error: bool | None) -> Asked:
+    """What a pecan.xml for PEcAn's R asks for."""
+    asked = rsettings.asked(adopted.xml, stop_on_error)
+    return Asked(asked.start_date, asked.end_date, asked.stop_on_error, adopted.ignored)
 
 
 def _asked(user: UserSettings) -> Asked:

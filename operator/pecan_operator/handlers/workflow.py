@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, labels, pecanxml, provenance
+from pecan_operator.core import jobs, labels, pecanxml, provenance, rframework
 from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
 from pecan_operator.core.names import child
 from pecan_operator.core.pace import Pace
@@ -42,6 +42,8 @@ KIND = "PecanWorkflow"
 LOOK_AGAIN_SECONDS = 120.0
 CANCELLING_SECONDS = 2.0
 CLEANING_SECONDS = 5.0
+# How often the stage that R is in is looked up.
+STAGE_SECONDS = 10.0
 # Of all workflows together.
 PROGRESS_WRITES_A_SECOND = 20
 JOBS = ("prepare", "analyse")
@@ -100,10 +102,11 @@ class WorkflowHandler:
 
     def _accept(self, workflow: PecanWorkflow, installation: Installation) -> WorkflowRow:
         model = self._model(workflow)
-        spec = workflow.spec
+        spec, connections = workflow.spec, installation.connections
+        framework, hostname = connections.framework, connections.hostname
+        rframework.check_fits(framework, connections.platform, model)
         model_id = self._model_id(model)
-        hostname = installation.connections.hostname
-        asked = self._source.asked(workflow, self._described(model, model_id), model.spec.queue, hostname)
+        asked = self._source.asked(workflow, framework, self._described(model, model_id), model.spec.queue, hostname)
         return installation.ledger.accept_workflow(
             WorkflowRequest(
                 uid=workflow.uid,
@@ -123,6 +126,7 @@ class WorkflowHandler:
                 suspended=spec.suspend,
                 folder_policy=spec.folder_policy,
                 settings_ignored=asked.ignored,
+                framework=framework,
             )
         )
 
@@ -160,7 +164,7 @@ class WorkflowHandler:
             row = installation.ledger.read_workflow(workflow.uid) or row
             facts = self._observe(workflow, installation, row)
         failures = installation.ledger.failures(workflow.uid, limit=3) if facts.counts.failed else []
-        model = self._model_condition(workflow, row)
+        model = self._model_condition(workflow, installation, row)
         soon = self._report(workflow, obj, facts, workflow_conditions(facts, failures, model))
         following = decide_plan(facts)
         if following.step is Step.NOTHING:
@@ -216,12 +220,19 @@ class WorkflowHandler:
         job = self.context.store.get("Job", workflow.namespace, child(workflow.name, component))
         if job is None or not jobs.is_current(job, workflow.uid, row.retry_generation):
             return JobView()
-        pods = self.context.pods(KIND, workflow.namespace, workflow.name, component)
         if job_condition(job, "Complete") is not None:
             return JobView(JobState.SUCCEEDED)
+        pods: Sequence[Object] = self.context.pods(KIND, workflow.namespace, workflow.name, component)
+        state = JobState.ACTIVE
+        if job_condition(job, "Failed") is not None:
+            state = JobState.FAILED
+            if row.framework == rframework.PECAN:
+                # What the watch has not shown yet would count as lost.
+                pods = self._pods(row, component)
+                state = JobState.LOST if rframework.is_lost(job, pods) else JobState.FAILED
         trouble = diagnose_job(job, pods) or diagnose(pods, workload=job)
-        state = JobState.FAILED if job_condition(job, "Failed") is not None else JobState.ACTIVE
-        return JobView(state) if trouble is None else JobView(state, trouble.reason, trouble.message)
+        view = JobView(state, uid=job["metadata"]["uid"])
+        return view if trouble is None else replace(view, reason=trouble.reason, message=trouble.message)
 
     def _carry_out(
         self, plan: Plan, facts: Facts, workflow: PecanWorkflow, obj: Object, installation: Installation
@@ -239,9 +250,13 @@ class WorkflowHandler:
                 model = None
                 with suppress(OperatorError):
                     model = self._model(workflow)
-                told = self._provenance(workflow, model)
+                told = self._provenance(workflow, model, installation, row)
                 self._start(jobs.analyse_job(workflow, obj, row, self._site(installation), told), row)
             return False
+        if plan.step is Step.REPEAT:
+            assert plan.job is not None
+            self._repeat(plan.job, facts, obj, installation)
+            return True
         if plan.step is Step.CANCEL:
             self._cancel(installation, row, plan.message)
             return True
@@ -259,22 +274,26 @@ class WorkflowHandler:
     def _prepare(self, workflow: PecanWorkflow, obj: Object, installation: Installation, row: WorkflowRow) -> bool:
         """Start the Job; True when what the ledger says of the settings was brought up to date."""
         model = self._model(workflow)
+        rframework.check_fits(row.framework, installation.connections.platform, model)
         described = self._described(model, self._model_id(model))
         run = self._source.to_run(workflow, row, described, installation.connections.hostname)
         if run.asked is not None:
             installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
         self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))
-        told = self._provenance(workflow, model)
+        told = self._provenance(workflow, model, installation, row)
         self._start(jobs.prepare_job(workflow, obj, row, self._site(installation), told), row)
         return run.asked is not None
 
-    def _provenance(self, workflow: PecanWorkflow, model: PecanModel | None) -> dict[str, Any]:
+    def _provenance(
+        self, workflow: PecanWorkflow, model: PecanModel | None, installation: Installation, row: WorkflowRow
+    ) -> dict[str, Any]:
         namespace, name = workflow.namespace, workflow.spec.model_ref.name
         return provenance.told(
             workflow,
             model,
             self.context.settings.images.executor,
             version("pecan-operator"),
+            r_image=installation.connections.r.image if row.framework == rframework.PECAN else None,
             prepare_pods=self.context.pods(KIND, namespace, workflow.name, "prepare"),
             worker_pods=self.context.pods("PecanModel", namespace, name, "worker"),
         )
@@ -286,12 +305,14 @@ class WorkflowHandler:
 
     def _start(self, job: dict[str, Any], row: WorkflowRow) -> None:
         """Create the Job unless it is there; one of an earlier resource of this name, or of before the latest retry, is
-        removed first."""
+        removed first. R that is still ending would write into what another one begins with: it is waited for."""
+        metadata = job["metadata"]
+        if row.framework == rframework.PECAN:
+            self._wait_for_pods(row, metadata["labels"]["app.kubernetes.io/component"], metadata["name"])
         made = self.context.kube.create(job)
         if made is not None:
             self.context.store.put("Job", made)
             return
-        metadata = job["metadata"]
         present = self.context.kube.read("batch/v1", "Job", metadata["namespace"], metadata["name"])
         if present is None:
             return
@@ -309,6 +330,7 @@ class WorkflowHandler:
             pulling=connections.pulling,
             bety_secret=connections.bety_secret,
             ledger_secret=connections.ledger_secret,
+            r=connections.r,
         )
 
     def _cancel(self, installation: Installation, row: WorkflowRow, reason: str) -> None:
@@ -321,13 +343,28 @@ class WorkflowHandler:
         """Only when nothing is left of the Jobs: an analysis under way would set aside what is about to be written."""
         self._remove_jobs(row)
         for component in JOBS:
-            selector = labels.selector(KIND, row.name, component)
-            if self.context.kube.list("v1", "Pod", row.namespace, selector):
-                raise NotYet("OldJob", f"the pods of Job {child(row.name, component)} are being removed", 1.0)
+            self._wait_for_pods(row, component, child(row.name, component))
         runs = installation.ledger.retry_workflow(row.uid, generation)
         if runs is not None:
             self.context.kube.event(obj, "Normal", RETRIED, f"retryGeneration {generation}: runs to run again: {runs}")
         installation.loop.wake()
+
+    def _repeat(self, uid: str, facts: Facts, obj: Object, installation: Installation) -> None:
+        """Count a Job that was lost, then remove it: the next reconcile makes another one."""
+        row = facts.row
+        component, view = ("prepare", facts.prepare) if row.prepared_at is None else ("analyse", facts.analyse)
+        if installation.ledger.count_loss(row.uid, uid):
+            said = view.message or "the Job was lost"
+            self.context.kube.event(obj, "Warning", "JobLost", f"{component} begins anew: {said}")
+        self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component), uid=uid)
+
+    def _pods(self, row: WorkflowRow, component: str) -> list[dict[str, Any]]:
+        """As the API server has them now."""
+        return self.context.kube.list("v1", "Pod", row.namespace, labels.selector(KIND, row.name, component))
+
+    def _wait_for_pods(self, row: WorkflowRow, component: str, job: str) -> None:
+        if self._pods(row, component):
+            raise NotYet("OldJob", f"the pods of Job {job} are being removed", 1.0)
 
     def _remove_jobs(self, row: WorkflowRow) -> None:
         for component in JOBS:
@@ -381,8 +418,8 @@ class WorkflowHandler:
             "observedGeneration": workflow.metadata.generation,
             "workflowId": row.workflow_id,
             "folder": row.folder,
-            # A pecan.xml may have a seed of its own, and may be where only a Job can read it.
-            **({} if workflow.spec.pecan_xml else {"seed": jobs.seed(workflow)}),
+            # A pecan.xml may have a seed of its own, and may be where only a Job can read it; R has none.
+            **({} if workflow.spec.pecan_xml or row.framework == rframework.PECAN else {"seed": jobs.seed(workflow)}),
             "runs": {
                 "total": counts.total,
                 "planned": counts.planned,
@@ -428,12 +465,15 @@ class WorkflowHandler:
         self._written[uid] = Written(counts, now, now if written is None else written.began)
         return 0.0
 
-    def _model_condition(self, workflow: PecanWorkflow, row: WorkflowRow) -> list[Condition]:
+    def _model_condition(
+        self, workflow: PecanWorkflow, installation: Installation, row: WorkflowRow
+    ) -> list[Condition]:
         """Says why runs do not go on when their model does not."""
         if row.finished_at is not None:
             return []
         try:
             model = self._model(workflow)
+            rframework.check_fits(row.framework, installation.connections.platform, model)
         except OperatorError as error:
             return [Condition("ModelReady", False, error.reason, error.message)]
         if model.spec.queue != row.queue:
@@ -466,7 +506,9 @@ def _seconds_to_wait(plan: Plan, facts: Facts) -> float:
     """When to look again although nothing is heard: cancelled runs may end without a word, and deadlines pass."""
     if plan.step is Step.CANCEL:
         return CANCELLING_SECONDS
+    is_r_at_work = facts.row.framework == rframework.PECAN and plan.step in (Step.PREPARE, Step.ANALYSE, Step.REPEAT)
+    most = STAGE_SECONDS if is_r_at_work else LOOK_AGAIN_SECONDS
     if facts.deadline_seconds is None:
-        return LOOK_AGAIN_SECONDS
+        return most
     left = (facts.row.accepted_at - facts.now).total_seconds() + facts.deadline_seconds
-    return min(LOOK_AGAIN_SECONDS, max(left, 0.0) + 0.1)
+    return min(most, max(left, 0.0) + 0.1)

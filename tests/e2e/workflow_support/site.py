@@ -41,10 +41,10 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the ledger has it."""
+    """A run as the ledger has it; those of a sensitivity analysis are no member."""
 
     run_id: str
-    member: int
+    member: int | None
     state: str
     attempt: int
     exit_code: int | None
@@ -200,8 +200,7 @@ class Site:
 
     def publish(self, message: Manifest) -> None:
         """What PEcAn's R code does: a message by the broker's management API, as the user of the workers."""
-        secret = self.kube.read("v1", "Secret", self.namespace, f"{PLATFORM}-amqp") or {}
-        password = b64decode(secret["data"]["password"]).decode()
+        password = self.secret(f"{PLATFORM}-amqp")["password"]
         program = (
             "import json, sys, urllib.request as r, base64;"
             "user = base64.b64encode(sys.argv[1].encode()).decode();"
@@ -223,10 +222,20 @@ class Site:
 
     def query(self, statement: str) -> list[Manifest]:
         """Rows of a SELECT in the database bety."""
-        command = ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "bety", "-c")
-        wrapped = f"SELECT coalesce(json_agg(rows), '[]') FROM ({statement}) AS rows"
-        rows: list[Manifest] = json.loads(self.run(f"{PLATFORM}-postgres-0", *command, wrapped))
+        rows: list[Manifest] = json.loads(
+            self.execute(f"SELECT coalesce(json_agg(rows), '[]') FROM ({statement}) AS rows")
+        )
         return rows
+
+    def execute(self, statements: str) -> str:
+        """What psql prints of statements in the database bety, one transaction of the superuser's."""
+        command = ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "bety", "-c")
+        return self.run(f"{PLATFORM}-postgres-0", *command, statements)
+
+    def secret(self, name: str) -> dict[str, str]:
+        """The values of a Secret."""
+        found = self.kube.read("v1", "Secret", self.namespace, name) or {}
+        return {key: b64decode(value).decode() for key, value in found["data"].items()}
 
     def runs(self, workflow_id: int) -> list[Run]:
         """The ledger's runs of a workflow, in their order."""

@@ -692,6 +692,31 @@ def test_render(run: Run, api: FakeApi, folder: Path) -> None:
     assert "has no folder yet: waits for a platform" in said.err
 
 
+def test_what_r_leaves_is_named_and_copied_but_for_its_passwords(
+    run: Run, api: FakeApi, folder: Path, tmp_path: Path
+) -> None:
+    secret = "<pecan><database><bety><password>s3cret</password></bety></database></pecan>"
+    for name in ("pecan.xml", "pecan.CONFIGS.xml", "workflow.Rout", "workflow.R", "ensemble.output.7.Rdata"):
+        (folder / name).write_text(secret)
+    found = {"framework": "pecan", "runs": 2, "used": 1, "caveats": ["elsewhere"], "files": ["a.pdf"], "yearly": []}
+    row = {"variable": "NPP", "startYear": 1999, "endYear": 2000, "n": 2, "mean": 3.0, "sd": None}
+    row |= {"q2.5": 1.075, "q50": 3.0, "q97.5": 4.925}
+    api.objects.append(ended(results={**found, "omitted": 3, "ensemble": [row]}))
+    header, numbers, *notes = run("results", "loobos").out.splitlines()
+    assert header.split() == ["VARIABLE", "YEARS", "N", "MEAN", "SD", "Q2.5", "Q50", "Q97.5"]
+    assert numbers.split() == ["NPP", "1999-2000", "2", "3", "-", "1.075", "3", "4.925"]
+    assert notes == [
+        "1 of 2 runs succeeded", "a.pdf", "3 more files are there: copy them with --to", "elsewhere",
+    ]  # fmt: skip
+    run("results", "loobos", "--to", "here")
+    assert {"workflow.R", "ensemble.output.7.Rdata"} <= {path.name for path in (tmp_path / "here").iterdir()}
+    assert not list((tmp_path / "here").glob("pecan*.xml"))
+    assert not (tmp_path / "here" / "workflow.Rout").exists()
+    said = run("render", "loobos").out
+    assert "<password" in said
+    assert "s3cret" not in said
+
+
 # ls, upload
 
 

@@ -102,7 +102,7 @@ def test_no_other_job_is_taken_for_the_check(change: Callable[[dict[str, Any]], 
 
 def test_the_check_that_the_operator_makes_is_known() -> None:
     home = platform("Ready")
-    images = Images("op:1", "ex:1", "pg:1", "mq:1", "IfNotPresent", ())
+    images = Images("op:1", "ex:1", "pg:1", "mq:1", "r:1", "IfNotPresent", ())
     theirs = Platform("pecan", "forest", owner_reference(home), PlatformSpec(), images)
     made = data.check_job(theirs, "uid-of-claim")
     made["metadata"]["creationTimestamp"] = "2026-05-01T08:00:00Z"

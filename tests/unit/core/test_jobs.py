@@ -1,12 +1,15 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from objects import DATA, PULLING, workflow_object
 
+from pecan_operator.api.base import Resources
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, pecanxml
+from pecan_operator.core import jobs, pecanxml, rframework
+from pecan_operator.core.rframework import RExecutor
 from pecan_operator.core.userxml import Ours
 from pecan_operator.records import WorkflowRow
 
@@ -22,6 +25,7 @@ ROW = WorkflowRow(
 SITE = jobs.Site(
     executor_image="registry.example/executor:1", data=DATA, pulling=PULLING, bety_secret="pecan-bety",
     ledger_secret="pecan-ledger",
+    r=RExecutor("pecan/executor:1", Resources(limits={"memory": "4Gi"}), "docker", "pecan-amqp"),
 )  # fmt: skip
 TOLD = {"operator": {"version": "0.1.0"}}
 MODEL = pecanxml.Model(id=99_000_000_007, type="DALEC", revision="ev", binary="/work/run")
@@ -171,10 +175,11 @@ def test_the_job_that_cleans_up_outlives_its_workflow() -> None:
     assert "ownerReferences" not in made["metadata"]
 
 
+@pytest.mark.parametrize("framework", ["light", "pecan"])
 @pytest.mark.parametrize("build", [jobs.prepare_job, jobs.analyse_job])
-def test_no_password_is_written_anywhere(build: Any) -> None:
-    text = json.dumps(build(WORKFLOW, OBJECT, ROW, SITE, TOLD)).lower()
-    assert "password" not in text
+def test_no_password_is_written_anywhere(build: Any, framework: str) -> None:
+    text = json.dumps(build(WORKFLOW, OBJECT, replace(ROW, framework=framework), SITE, TOLD)).lower()
+    assert "password" not in text.replace("$pgpassword", "")
     assert "amqp://" not in text
 
 
@@ -306,3 +311,47 @@ def test_a_file_on_the_data_volume_is_read_by_the_step_folder_only() -> None:
 def test_what_a_pecan_xml_that_is_read_here_asks_for_does_not_change_the_job() -> None:
     inline = jobs.prepare_job(given_as(inline="<pecan/>"), OBJECT, ROW, SITE, TOLD)
     assert inline == jobs.prepare_job(WORKFLOW, OBJECT, ROW, SITE, TOLD)
+
+
+# --- with PEcAn's R ---------------------------------------------------------------------------------------------------
+
+R_ROW = replace(ROW, framework="pecan")
+BETY_TOO = [{"secretRef": {"name": "pecan-ledger"}}, {"prefix": "BETY_", "secretRef": {"name": "pecan-bety"}}]
+
+
+@pytest.mark.parametrize(
+    ("build", "names", "arguments"),
+    [
+        (
+            jobs.prepare_job,
+            ["folder", "stages", "framework", "register"],
+            [["folder", "--framework", "pecan"], ["stages"], None, ["register", "--framework", "pecan"]],
+        ),
+        (
+            jobs.analyse_job,
+            ["resume", "stages", "framework", "report"],
+            [["resume", "--framework", "pecan"], ["stages"], None, ["report", "--framework", "pecan"]],
+        ),
+    ],
+)
+def test_r_stands_between_our_steps(build: Any, names: list[str], arguments: list[Any]) -> None:
+    spec = build(WORKFLOW, OBJECT, R_ROW, SITE, TOLD)["spec"]
+    assert spec["backoffLimit"] == 0
+    assert not {"activeDeadlineSeconds", "podFailurePolicy"} & spec.keys()
+    pod = spec["template"]["spec"]
+    assert [len(pod["initContainers"]), len(pod["containers"])] == [3, 1]
+    first, sidecar, r, last = [*pod["initContainers"], *pod["containers"]]
+    assert [each["name"] for each in (first, sidecar, r, last)] == names
+    assert [each.get("args") for each in (first, sidecar, r, last)] == arguments
+    assert [each.get("restartPolicy") for each in (first, sidecar, r, last)] == [None, "Always", None, None]
+    assert {each["image"] for each in (first, sidecar, last)} == {"registry.example/executor:1"}
+    assert first["envFrom"] == BETY_TOO
+    assert {"RABBITMQ_URI", "PECAN_PROVENANCE"} <= {each["name"] for each in first["env"]}
+    assert sidecar["envFrom"] == last["envFrom"] == [{"secretRef": {"name": "pecan-ledger"}}]
+    passed = rframework.PREPARE if build is jobs.prepare_job else rframework.ANALYSE
+    assert r == rframework.framework_container(passed, ROW.folder, SITE.r, "pecan-bety", "IfNotPresent")
+    assert not [each["name"] for each in r["env"] if each["name"].startswith("PECAN_")]
+
+
+def test_the_clean_up_is_the_same_for_r() -> None:
+    assert jobs.cleanup_job(R_ROW, SITE) == jobs.cleanup_job(ROW, SITE)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pecan_operator.core.nodes import NODES, Node, Verdict, find, has_rows_below, segment
+from pecan_operator.core.nodes import NODES, Node, Verdict, find, has_rows_below, segment, verdict_by_r
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "pecan-xml.md"
 
@@ -93,3 +93,28 @@ def test_the_page_has_the_table() -> None:
     text = PAGE.read_text()
     assert "\n".join(rows) in text, "write into docs/pecan-xml.md:\n" + "\n".join(rows)
     assert all(f"`{verdict.name.lower()}`" in text for verdict in Verdict)
+
+
+def test_the_documentation_has_the_nodes_of_which_r_makes_something_else() -> None:
+    rows = [f"| `{node.path}` | {node.by_r.name.lower()} |" for node in NODES if node.by_r]
+    text = PAGE.with_name("r-framework.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("| `")] == rows
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        ("meta.analysis", Verdict.HONOURED),
+        ("assim.batch", Verdict.HONOURED),
+        ("run/inputs/met/source", Verdict.HONOURED),
+        ("of/ones/own", Verdict.HONOURED),
+        ("outdir", Verdict.SET),
+        ("database", Verdict.SET),
+        ("settings.info", Verdict.DROPPED),
+        ("host/qsub", Verdict.DROPPED),
+        ("model/job.sh", Verdict.REFUSED),
+        ("pfts/pft/priors/csv", Verdict.REFUSED),
+    ],
+)
+def test_r_is_given_what_is_neither_ours_nor_code(path: str, verdict: Verdict) -> None:
+    assert verdict_by_r(find(tuple(path.split("/")))) is verdict

@@ -23,6 +23,7 @@ from pecan_operator.records import FailedRun, Outcome, RunCounts, WorkflowRow
 
 T0 = datetime(2024, 5, 1, tzinfo=UTC)
 ACTIVE, DONE = JobView(JobState.ACTIVE), JobView(JobState.SUCCEEDED)
+LOST = JobView(JobState.LOST, "Failed", "container framework ended with exit code 137", uid="j1")
 BROKEN = JobView(JobState.FAILED, "Crashing", "container framework ended with exit code 65: no such trait")
 ROW = WorkflowRow(
     workflow_id=99_000_000_001, uid="u1", namespace="forest", name="loobos", queue="DALEC_ev",
@@ -38,10 +39,13 @@ OPEN, ALL_WELL = RunCounts(planned=3, queued=2, running=1, succeeded=4), RunCoun
 SOME, NONE = RunCounts(succeeded=9, failed=1), RunCounts(failed=10)
 
 
+ROW_COLUMNS = ("stop_on_error", "cancel_reason", "message", "framework", "stage", "losses", "lost_job")
+
+
 def facts(counts: RunCounts = RunCounts(), **given: Any) -> Facts:  # noqa: B008
     """`prepared`, `analysed`, `cancelled`, `finished` set the time of that; `retried` is the ledger's retry generation;
     other fields of the row by their name."""
-    columns = {name: given.pop(name) for name in list(given) if name in ("stop_on_error", "cancel_reason", "message")}
+    columns = {name: given.pop(name) for name in list(given) if name in ROW_COLUMNS}
     columns["retry_generation"] = given.pop("retried", 0)
     for name in ("prepared", "analysed", "cancelled", "finished"):
         if given.pop(name, False):
@@ -60,6 +64,23 @@ def facts(counts: RunCounts = RunCounts(), **given: Any) -> Facts:  # noqa: B008
             facts(prepare=BROKEN),
             Plan(Step.FINISH, Outcome.FAILED, f"preparing failed: {BROKEN.message}"),
             id="cannot be prepared",
+        ),
+        pytest.param(facts(prepare=LOST), Plan(Step.REPEAT, job="j1"), id="lost while it was prepared"),
+        pytest.param(
+            facts(prepare=LOST, losses=5, lost_job="j1"), Plan(Step.REPEAT, job="j1"), id="counted, but not removed yet"
+        ),
+        pytest.param(
+            facts(prepare=LOST, losses=5, lost_job="j0"),
+            Plan(Step.FINISH, Outcome.FAILED, f"preparing failed, after 5 other tries: {LOST.message}"),
+            id="lost too often",
+        ),
+        pytest.param(
+            facts(SOME, prepared=True, analyse=LOST, losses=4, lost_job="j0"),
+            Plan(Step.REPEAT, job="j1"),
+            id="lost while it was analysed",
+        ),
+        pytest.param(
+            facts(cancel=True, prepare=LOST), Plan(Step.CANCEL, message="cancelled by spec.cancel"), id="lost, cancel"
         ),
         pytest.param(facts(OPEN, prepared=True), Plan(Step.RUN), id="runs are open"),
         pytest.param(facts(OPEN, prepared=True, prepare=BROKEN), Plan(Step.RUN), id="prepared all the same"),
@@ -403,3 +424,29 @@ def test_progress_leaves_zeros_out() -> None:
 
 def test_a_condition_is_a_value() -> None:
     assert conditions(facts(), [])[1] == Condition("Accepted", True, "Accepted", "workflow 99000000001")
+
+
+# --- with PEcAn's R ---------------------------------------------------------------------------------------------------
+
+
+def prepared_condition(**given: Any) -> tuple[str, str]:
+    (found,) = (each for each in conditions(facts(**given), []) if each.type == "Prepared")
+    return found.reason, found.message
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"framework": "pecan", "stage": "TRAIT"}, "PEcAn's R is at work: TRAIT"),
+        ({"framework": "pecan", "stage": "input conversion"}, "PEcAn's R is at work: input conversion"),
+        ({"framework": "pecan"}, "the Job is at work (preparing)"),
+        ({}, "the Job is at work (preparing)"),
+    ],
+)
+def test_a_condition_names_the_stage_that_r_is_in(given: dict[str, Any], said: str) -> None:
+    assert prepared_condition(prepare=ACTIVE, **given) == ("Preparing", said)
+
+
+def test_a_job_that_begins_anew_says_so() -> None:
+    assert prepared_condition(prepare=LOST, framework="pecan") == ("JobLost", f"begins anew: {LOST.message}")
+    assert phase(facts(prepare=LOST, framework="pecan")) == "Preparing"

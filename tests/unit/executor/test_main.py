@@ -93,7 +93,7 @@ def test_a_step_out_of_order_says_which_comes_first(
 @pytest.mark.usefixtures("environment")
 def test_missing_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["report"]) == 65
-    assert last_line(capsys) == "pecan-executor report: the environment variable PGPORT is not set"
+    assert last_line(capsys) == "pecan-executor report: the environment variable PGHOST is not set"
     monkeypatch.delenv("PECAN_FOLDER")
     assert main(["report"]) == 65
     assert "PECAN_FOLDER is not set" in last_line(capsys)

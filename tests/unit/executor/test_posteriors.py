@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from pecan_executor import posteriors, tables
+from pecan_executor import posteriors, rdatafiles, tables
 from pecan_executor.distributions import Samples
 from pecan_executor.sampling import draw_traits
 from pecan_executor.traits import read_traits
@@ -250,7 +250,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(
 ) -> None:
     path = save(tmp_path / "a.Rdata", compression, x=np.zeros(300_000))
     assert path.stat().st_size < 20_000
-    for module in (tables, posteriors):
+    for module in (tables, rdatafiles):
         monkeypatch.setattr(module, "MOST_BYTES", 1_000_000)
     with pytest.raises(UserError, match="has more than the 1000000 bytes unpacked"):
         read_posteriors(path)

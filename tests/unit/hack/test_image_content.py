@@ -125,6 +125,12 @@ def test_a_changed_base_changes_the_models_on_it(tree: Path) -> None:
     assert all(before[name] != after[name] for name in images)
 
 
+def test_every_image_has_its_dockerfile() -> None:
+    images = project_images(ROOT)
+    assert [name for name, image in images.items() if not (ROOT / image.context / image.dockerfile).is_file()] == []
+    assert {"model-journal", "r-standin"} <= wanted_images(images, [])
+
+
 def test_every_model_folder_is_an_image_on_the_model_base() -> None:
     images = project_images(ROOT)
     models = {f"model-{file.parent.name}" for file in ROOT.glob("model-images/*/Dockerfile")}

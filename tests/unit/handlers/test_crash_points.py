@@ -49,6 +49,12 @@ def until_it_ends(world: World) -> None:
     world.run_until(lambda: "finishedAt" in status(world), turns=200)
 
 
+def with_r_that_is_lost_twice(world: World) -> None:
+    world.kube.put(model_object(interface="pecan", binary="/usr/local/bin/dalec"))
+    world.kube.put(workflow_object(pfts=[{"name": "conifer", "constants": {"SLA": 4.3}}]))
+    world.run_until(lambda: "finishedAt" in status(world), turns=200)
+
+
 def cancelled_on_the_way(world: World) -> None:
     begin(world, maxParallel=1)
     world.run_until(lambda: world.ledger.runs and (world.seconds > 3), turns=200)
@@ -164,6 +170,15 @@ def test_a_workflow_that_cannot_be_prepared() -> None:
     assert expected["phase"] == "Failed"
     for world, where in interrupted(until_it_ends, step=1, job_fails={"prepare": "no such trait"}):
         assert end_of(world) == expected, where
+
+
+def test_a_workflow_whose_jobs_with_r_are_lost() -> None:
+    given = {"runs": 2, "framework": "pecan", "job_losses": 2}
+    expected = end_of(live(with_r_that_is_lost_twice, World(**given)))
+    assert expected["phase"] == "Succeeded"
+    for world, where in interrupted(with_r_that_is_lost_twice, step=1, **given):
+        assert end_of(world) == expected, where
+        assert [row.losses for row in world.ledger.workflows.values()] == [2], where
 
 
 def test_a_workflow_that_is_deleted_with_its_folder() -> None:

@@ -956,3 +956,173 @@ def test_a_config_map_may_come_later() -> None:
     world.run_until(lambda: condition(world, "Ready")[2] == missing)
     world.kube.put(config_map(PECAN_XML, "settings.xml"))
     until_phase(world, "Running")
+
+
+# --- with PEcAn's R ---------------------------------------------------------------------------------------------------
+
+R_PFTS = [{"name": "temperate.coniferous", "constants": {"SLA": 4.3}}]
+
+
+def begun_with_r(world: World | None = None, **spec: Any) -> World:
+    world = world or World(framework="pecan")
+    world.kube.put(model_object(interface="pecan", binary="/usr/local/bin/dalec"))
+    world.kube.put(workflow_object(**{"pfts": R_PFTS, **spec}))
+    return world
+
+
+def fail_r(world: World, job: str, code: int, message: str = "", phase: str = "Failed") -> None:
+    """The Job fails, with a pod that tells how unless there is none (code 0)."""
+    found = world.kube.get("Job", job)
+    assert found is not None
+    if code:
+        ended = {"exitCode": code, "reason": "Error", "message": message}
+        world.kube.put(
+            {
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {
+                    "name": f"{job}-pod", "namespace": NAMESPACE, "generateName": job,
+                    "labels": found["metadata"]["labels"],
+                    "ownerReferences": [{"kind": "Job", "name": job, "uid": found["metadata"]["uid"]}],
+                },
+                "spec": {"initContainers": [{"name": "framework", "image": "pecan/executor:1"}], "containers": []},
+                "status": {
+                    "phase": phase,
+                    "initContainerStatuses": [{"name": "framework", "state": {"terminated": ended}}],
+                },
+            }
+        )  # fmt: skip
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "x"}
+    world.kube.put({**found, "status": {"conditions": [failed]}})
+
+
+def by_hand(world: World) -> World:
+    """Jobs do nothing by themselves, and pods of Jobs are nobody's workers."""
+    world._jobs = lambda: None  # type: ignore[method-assign]
+    world._pods = lambda: None  # type: ignore[method-assign]
+    return world
+
+
+def uid_of(world: World, job: str) -> str | None:
+    found = world.kube.get("Job", job)
+    return None if found is None else found["metadata"]["uid"]
+
+
+def test_r_prepares_and_analyses() -> None:
+    world = until_phase(begun_with_r(), "Succeeded")
+    assert row(world).framework == "pecan"
+    assert "seed" not in status(world)
+    for job in ("loobos-prepare", "loobos-analyse"):
+        found = world.kube.get("Job", job)
+        assert found is not None
+        assert found["spec"]["template"]["spec"]["initContainers"][2]["image"] == "pecan/executor:1"
+    assert provenance(world, "loobos-analyse")["r"]["image"] == "pecan/executor:1"
+    settings = world.kube.get("ConfigMap", "loobos-settings")
+    assert settings is not None
+    assert "<name>localhost</name>" in settings["data"]["pecan.xml"]
+    assert "<dbfiles>/data/dbfiles</dbfiles>" in settings["data"]["pecan.xml"]
+    assert condition(world, "SettingsIgnored")[2].endswith("ensemble/seed")
+
+
+@pytest.mark.parametrize(("framework", "interface"), [("pecan", "run"), ("light", "pecan")])
+def test_a_model_that_does_not_fit_the_framework_is_refused_before_anything_is_written(
+    framework: str, interface: str
+) -> None:
+    world = World(framework=framework)
+    world.kube.put(model_object(interface=interface, binary="/usr/local/bin/dalec"))
+    world.kube.put(workflow_object(pfts=R_PFTS))
+    world.run_until(lambda: bool(status(world).get("conditions")))
+    assert condition(world, "Ready")[:2] == ("False", "FrameworkMismatch")
+    assert f"interface {interface}" in condition(world, "Ready")[2]
+    assert world.ledger.workflows == {}
+    assert world.kube.of_kind("Job") == []
+
+
+def test_priors_that_r_cannot_take_are_refused_before_anything_is_written() -> None:
+    world = begun_with_r(pfts=workflow_object()["spec"]["pfts"])
+    world.run_until(lambda: bool(status(world).get("conditions")))
+    assert condition(world, "Ready")[1] == "NotForR"
+    assert world.ledger.workflows == {}
+
+
+def test_a_workflow_keeps_the_framework_that_it_was_accepted_with() -> None:
+    world = until_phase(begun_with_r(), "Running")
+    world.framework = "light"
+    world.kill_operator()
+    until_phase(world, "Succeeded")
+    assert row(world).framework == "pecan"
+
+
+def test_what_r_says_ends_the_workflow() -> None:
+    world = by_hand(begun_with_r())
+    world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
+    fail_r(world, "loobos-prepare", 1, "R failed in stage CONFIG: SEVERE [f] : no binary")
+    until_phase(world, "Failed", turns=5)
+    assert condition(world, "Ready")[2].endswith("R failed in stage CONFIG: SEVERE [f] : no binary")
+    assert row(world).losses == 0
+
+
+def test_what_r_says_counts_also_when_the_watch_has_not_shown_it_yet() -> None:
+    world = by_hand(begun_with_r())
+    world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
+    put = world.store.put
+    world.store.put = lambda kind, obj: None if kind == "Pod" else put(kind, obj)  # type: ignore[method-assign]
+    fail_r(world, "loobos-prepare", 1, "R failed in stage CONFIG: SEVERE [f] : no binary")
+    until_phase(world, "Failed", turns=5)
+    assert row(world).losses == 0
+
+
+@pytest.mark.parametrize("code", [0, 137])
+def test_a_job_whose_pod_was_killed_begins_anew_a_bounded_number_of_times(code: int) -> None:
+    world = by_hand(begun_with_r())
+    seen = []
+    for _ in range(6):
+        world.run_until(lambda: uid_of(world, "loobos-prepare") not in (None, *seen))
+        seen.append(uid_of(world, "loobos-prepare"))
+        fail_r(world, "loobos-prepare", code)
+    until_phase(world, "Failed", turns=10)
+    assert len(set(seen)) == 6
+    assert row(world).losses == 5
+    assert "after 5 other tries" in condition(world, "Ready")[2]
+    assert [reason for _, reason, _ in world.kube.events].count("JobLost") == 5
+
+
+def test_a_retry_gives_all_tries_again() -> None:
+    world = by_hand(begun_with_r())
+    for _ in range(6):
+        known = uid_of(world, "loobos-prepare")
+        world.run_until(lambda known=known: uid_of(world, "loobos-prepare") not in (None, known))  # type: ignore[misc]
+        fail_r(world, "loobos-prepare", 0)
+    until_phase(world, "Failed", turns=10)
+    change(world, retryGeneration=1)
+    world.run_until(lambda: row(world).finished_at is None)
+    assert row(world).losses == 0
+
+
+def test_another_try_waits_for_the_pods_of_the_one_before() -> None:
+    world = by_hand(begun_with_r())
+    world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
+    first = world.kube.get("Job", "loobos-prepare")
+    assert first is not None
+    labels = first["metadata"]["labels"]
+    world.kube.put(
+        {
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "still-ending", "namespace": NAMESPACE, "generateName": "x", "labels": labels},
+            "spec": {"containers": []}, "status": {"phase": "Running"},
+        }
+    )  # fmt: skip
+    fail_r(world, "loobos-prepare", 0)
+    for _ in range(5):
+        world.turn()
+    assert uid_of(world, "loobos-prepare") is None
+    assert condition(world, "Ready")[1] == "OldJob"
+    world.kube.remove("Pod", "still-ending")
+    world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
+    assert row(world).losses == 1
+
+
+def test_the_stage_that_r_is_in_is_told_within_ten_seconds() -> None:
+    world = by_hand(begun_with_r())
+    world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
+    world.ledger._change(row(world).uid, stage="TRAIT")
+    world.run_until(lambda: condition(world, "Prepared")[2] == "PEcAn's R is at work: TRAIT", turns=15)

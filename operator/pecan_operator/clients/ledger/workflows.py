@@ -32,9 +32,10 @@ WITH fresh AS (
 )
 INSERT INTO pecan_operator.workflow
   (workflow_id, uid, namespace, name, model_id, queue, folder, folder_policy, priority, max_parallel, max_attempts,
-   stop_on_error, suspended, settings_ignored)
+   stop_on_error, suspended, settings_ignored, framework)
 SELECT id, %(uid)s, %(namespace)s, %(name)s, %(model_id)s, %(queue)s, folder, %(folder_policy)s, %(priority)s,
-  %(max_parallel)s, %(max_attempts)s, %(stop_on_error)s, %(suspended)s, %(settings_ignored)s::text[]
+  %(max_parallel)s, %(max_attempts)s, %(stop_on_error)s, %(suspended)s, %(settings_ignored)s::text[],
+  %(framework)s
 FROM fresh
 RETURNING {_COLUMNS}
 """
@@ -50,7 +51,7 @@ FROM chosen WHERE run.workflow_id = %(workflow_id)s AND run.run_id = chosen.run_
 """
 
 _RETRY = """
-UPDATE pecan_operator.workflow SET retry_generation = %(generation)s
+UPDATE pecan_operator.workflow SET retry_generation = %(generation)s, losses = 0
 WHERE uid = %(uid)s AND retry_generation < %(generation)s
   AND outcome IS DISTINCT FROM 'Cancelled' AND (cancelled_at IS NULL OR finished_at IS NOT NULL)
 RETURNING workflow_id, outcome
@@ -217,6 +218,36 @@ class Workflows(Fence):
             if runs:
                 cursor.execute(_PLAN_AGAIN, {"workflow_id": workflow_id})
             return runs
+
+    def count_loss(self, uid: str, job: str) -> bool:
+        """A Job with R, named by its uid, was lost and is made again; the same one counts once: True when this call
+        did."""
+        with self._fenced() as cursor:
+            cursor.execute(
+                "UPDATE pecan_operator.workflow SET losses = losses + 1, lost_job = %s"
+                " WHERE uid = %s AND lost_job IS DISTINCT FROM %s",
+                (job, uid, job),
+            )
+            return cursor.rowcount > 0
+
+    def report_stage(self, workflow_id: int, stage: str | None) -> None:
+        """The stage that R is in; None before and between stages. Writes nothing when it is so already."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE pecan_operator.workflow SET stage = %s WHERE workflow_id = %s AND stage IS DISTINCT FROM %s",
+                (stage, workflow_id, stage),
+            )
+
+    def is_prepared(self, workflow_id: int) -> bool:
+        """Whether the runs of a workflow are in the ledger: from then on they may be running."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "SELECT prepared_at IS NOT NULL FROM pecan_operator.workflow WHERE workflow_id = %s", (workflow_id,)
+            )
+            found = cursor.fetchone()
+        if found is None:
+            raise UserError("WorkflowUnknown", f"the ledger knows no workflow {workflow_id}")
+        return bool(found[0])
 
     def report_settings(
         self, workflow_id: int, *, start_date: str, end_date: str, stop_on_error: bool, ignored: Sequence[str]

@@ -25,7 +25,7 @@ def make_platform() -> Callable[..., Platform]:
             "controller": True,
             "blockOwnerDeletion": False,
         }
-        images = Images("op:1", "ex:1", "pg:1", "mq:1", "IfNotPresent", pull_secrets)
+        images = Images("op:1", "ex:1", "r:1", "pg:1", "mq:1", "IfNotPresent", pull_secrets)
         return Platform(name, "forest", owner, PlatformSpec.model_validate(spec), images)
 
     return make
