@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from workflow_support.r_framework import PFT, bety_rows
 
 from pecan_operator.clients.bety import Bety
 from pecan_operator.clients.database import Database
@@ -147,6 +148,13 @@ def prepared(server: Server) -> Server:
     """The server after the database Job."""
     prepare(server.settings())
     return server
+
+
+@pytest.fixture(scope="session")
+def pfts_of_r(prepared: Server) -> None:
+    """What PEcAn's R wants of a restored BETY."""
+    with closing(prepared.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(bety_rows("JOURNAL", PFT))
 
 
 @pytest.fixture(scope="session")
