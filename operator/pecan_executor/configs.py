@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pecan_executor.files import write_text
-from pecan_operator.core.pecanxml import Settings, Site, chosen_at
+from pecan_operator.core.pecanxml import POSTRUN, PRERUN, Settings, Site, chosen_at
 from pecan_operator.records import RunPlan
 
 SCHEMA = "pecan-run/1"
@@ -39,8 +39,28 @@ def write_run(settings: Settings, ensemble_id: int, site: Site, contents: RunCon
         rundir / "config.json", json.dumps(run_config(settings, ensemble_id, site, contents, plan), indent=1) + "\n"
     )
     write_text(rundir / "README.txt", _readme(settings, ensemble_id, site, contents, plan))
-    command = f"exec {shlex.quote(settings.model.binary)} {shlex.quote(plan.folder)}"
-    write_text(rundir / "job.sh", f"#!/bin/sh\n{command}\n", executable=True)
+    write_text(rundir / "job.sh", _job(settings, plan), executable=True)
+
+
+def _job(settings: Settings, plan: RunPlan) -> str:
+    """job.sh: the model's command, and before and after it the code of users, in the same shell as in PEcAn's."""
+    command = f"{shlex.quote(settings.model.binary)} {shlex.quote(plan.folder)}"
+    before, after = (
+        [_code(settings, place, plan) for place in nodes if place in settings.code] for nodes in (PRERUN, POSTRUN)
+    )
+    command = f"{command} || exit $?\n" if after else f"exec {command}\n"
+    return "".join(["#!/bin/sh\n", *before, command, *after])
+
+
+def _code(settings: Settings, place: str, plan: RunPlan) -> str:
+    """Lines of which the first that fails ends the job, with its exit code; before the model, so does `exit 0`."""
+    code = settings.code[place].replace("@RUNDIR@", plan.folder).replace("@OUTDIR@", plan.outdir)
+    least = 1 if place in PRERUN else 0
+    return (
+        f"""trap 'code=$?; echo "{place} of pecan.xml ended the job with exit code $code" >&2; """
+        f"""exit $((code ? code : {least}))' EXIT\n"""
+        f"set -e\n{code}\nset +e\ntrap - EXIT\n"
+    )
 
 
 def run_config(

@@ -22,6 +22,8 @@ from pecan_operator.core.pecanxml import (
     DEFAULT_SIGMA,
     LEAST_QUANTILE,
     MOST_SIGMA,
+    POSTRUN,
+    PRERUN,
     SAMPLING_METHODS,
     Ensemble,
     Input,
@@ -97,7 +99,17 @@ def parse(text: str | bytes) -> Settings:
         if sensitivity
         else None,
         sites_csv=table.absolute_path() if table else None,
+        code=_code(root),
     )
+
+
+def _code(root: _Node) -> dict[str, str]:
+    code = {}
+    for place in (*PRERUN, *POSTRUN):
+        parent, tag = place.split("/")
+        if node := root.one(parent).find(tag):
+            code[place] = node.text()
+    return code
 
 
 def _refuse(what: str) -> NoReturn:

@@ -694,7 +694,7 @@ class FakeInstallations:
 CONNECTIONS = Connections(
     platform="pecan", platform_uid="uid-platform", hostname="docker", ledger={}, rabbitmq={},
     ledger_secret="pecan-ledger", bety_secret="pecan-bety", worker_secret="pecan-amqp", worker_secret_version="v1",
-    data=DATA, pulling=PULLING, framework="light",
+    data=DATA, pulling=PULLING, framework="light", user_code=False,
     r=RExecutor("pecan/executor:1", Resources(), "docker", "pecan-amqp"),
 )  # fmt: skip
 
@@ -734,6 +734,7 @@ class World:
     removed_folders: list[str] = field(default_factory=list)
     errors: list[OperatorError] = field(default_factory=list)
     framework: str = "light"
+    user_code: bool = False
     job_losses: int = 0
 
     def __post_init__(self) -> None:
@@ -773,8 +774,8 @@ class World:
             clock=lambda: self.seconds, now=self.now,
         )  # type: ignore[arg-type]  # fmt: skip
         self.installation = SimpleNamespace(
-            connections=replace(CONNECTIONS, framework=self.framework), ledger=self.ledger, bety=self.bety,
-            broker=self.broker, management=self.management, loop=self.loop,
+            connections=replace(CONNECTIONS, framework=self.framework, user_code=self.user_code),
+            ledger=self.ledger, bety=self.bety, broker=self.broker, management=self.management, loop=self.loop,
         )  # fmt: skip
         self.installations.present[NAMESPACE] = self.installation
         self.kube.watchers = [self._watch]

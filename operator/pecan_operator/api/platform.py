@@ -162,6 +162,10 @@ class PlatformSpec(ApiModel):
     framework: Framework = "light"
     """What prepares and analyses workflows: light is the operator's own executor, without R, for models with interface run;
     pecan is PEcAn's own R, for models with interface pecan. A workflow keeps the one that it was accepted with."""
+    user_code: Literal["Refuse", "Run"] = "Refuse"
+    """What becomes of code of users in a pecan.xml (prerun and postrun of model and host): Refuse refuses the workflow; Run
+    runs it before and after the model, in the worker's pod, with all of /data mounted: whoever may make a PecanWorkflow can
+    then run any command there. A workflow keeps what it was prepared with."""
     images: Images = Images()
     """How images are pulled."""
     storage: Annotated[Storage, immutable(f"storage {_VOLUME_STAYS}")] = Storage()

@@ -100,7 +100,15 @@ def settings(workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, h
     )
 
 
-def ours(workflow: PecanWorkflow, row: WorkflowRow | None, model: pecanxml.Model, queue: str, hostname: str) -> Ours:
+def ours(
+    workflow: PecanWorkflow,
+    row: WorkflowRow | None,
+    model: pecanxml.Model,
+    queue: str,
+    hostname: str,
+    *,
+    user_code: bool = False,
+) -> Ours:
     """What is ours to say in a user's pecan.xml. Without a row its id and folder stand for those it will get."""
     spec = workflow.spec
     source = spec.pecan_xml
@@ -118,6 +126,7 @@ def ours(workflow: PecanWorkflow, row: WorkflowRow | None, model: pecanxml.Model
         stop_on_error=spec.stop_on_error,
         delete_raw=spec.delete_raw,
         seed=seed(workflow),
+        user_code=user_code,
     )
 
 

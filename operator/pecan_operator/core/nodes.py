@@ -1,7 +1,7 @@
 """What becomes of each node of a user's pecan.xml: the one table, which docs/pecan-xml.md repeats.
 
-SET and DROPPED hold whoever runs the workflow; HONOURED, IGNORED and REFUSED are what the light executor does. PEcAn's R is
-given all other nodes as they are, but for those of which `by_r` says something else.
+SET, DROPPED and CODE hold whoever runs the workflow; HONOURED, IGNORED and REFUSED are what the light executor does. PEcAn's
+R is given all other nodes as they are, but for those of which `by_r` says something else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ class Verdict(StrEnum):
     SET = "always set by us"
     DROPPED = "dropped"
     HONOURED = "honoured"
+    CODE = "honoured where the platform runs code of users, else refused"
     IGNORED = "ignored, named in the condition SettingsIgnored"
     REFUSED = "refused"
 
@@ -39,7 +40,6 @@ class Node:
 
 
 _REMOVE = "remove the node"
-_CODE = "it is code of your own, which the platform does not run: remove the node"
 
 NODES = (
     Node("outdir", Verdict.SET, "the workflow's folder"),
@@ -48,8 +48,8 @@ NODES = (
     Node("bety", Verdict.DROPPED, "an old place of `database/bety`"),
     Node("host/name", Verdict.SET, "the platform's host name"),
     Node("host/rabbitmq", Verdict.SET, "the queue of the model of `modelRef`"),
-    Node("host/prerun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
-    Node("host/postrun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
+    Node("host/prerun", Verdict.CODE, "before the model, after `model/prerun`"),
+    Node("host/postrun", Verdict.CODE, "after the model, after `model/postrun`"),
     Node("host/*", Verdict.DROPPED, "`qsub`, `modellauncher` and the like: the workers run the model"),
     Node("rundir", Verdict.DROPPED, "always `run` in the workflow's folder"),
     Node("modeloutdir", Verdict.DROPPED, "always `out` in the workflow's folder"),
@@ -103,9 +103,14 @@ NODES = (
     Node("model/revision", Verdict.HONOURED, "must be that of the model of `modelRef`"),
     Node("model/binary", Verdict.HONOURED, "must be that of the model of `modelRef`"),
     Node("model/delete.raw", Verdict.HONOURED, ""),
-    Node("model/prerun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
-    Node("model/postrun", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
-    Node("model/job.sh", Verdict.REFUSED, _CODE, by_r=Verdict.REFUSED),
+    Node("model/prerun", Verdict.CODE, "before the model"),
+    Node("model/postrun", Verdict.CODE, "after the model, if that succeeded"),
+    Node(
+        "model/job.sh",
+        Verdict.REFUSED,
+        "`job.sh` is not yours to write: remove the node, and use `model/prerun` where the platform runs it",
+        by_r=Verdict.REFUSED,
+    ),
     Node(
         "model/jobtemplate",
         Verdict.REFUSED,
@@ -166,7 +171,7 @@ def verdict_by_r(row: Node | None) -> Verdict:
         return Verdict.HONOURED
     if row.by_r is not None:
         return row.by_r
-    return row.verdict if row.verdict in (Verdict.SET, Verdict.DROPPED) else Verdict.HONOURED
+    return row.verdict if row.verdict in (Verdict.SET, Verdict.DROPPED, Verdict.CODE) else Verdict.HONOURED
 
 
 def segment(parent: tuple[str, ...], tag: str) -> tuple[str, ...]:

@@ -31,11 +31,15 @@ MOST_SIGMA = 4.0
 LEAST_QUANTILE = 0.00001
 """Beyond these, two quantiles could have the same name: PEcAn names them in per cent with three digits."""
 
+PRERUN = ("model/prerun", "host/prerun")
+POSTRUN = ("model/postrun", "host/postrun")
+"""The nodes with code of users, in the order in which PEcAn's job.sh has them before and after the model."""
+
 SAMPLING_METHODS = ("uniform", "lhc", "halton", "sobol", "torus")
 """How the parameter space of an ensemble can be sampled, by PEcAn's names."""
 
 _XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_NOT_XML_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+NOT_XML_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class Model:
 @dataclass(frozen=True)
 class Settings:
     """Settings of one workflow; `start_date` and `end_date` are inclusive UTC days, `folder` is PEcAn's outdir. There is
-    an ensemble, a sensitivity analysis or both. With `sites_csv`, the path of a table, there are no sites yet."""
+    an ensemble, a sensitivity analysis or both. With `sites_csv`, the path of a table, there are no sites yet. `code` is
+    that of users, lines of shell by node (PRERUN, POSTRUN)."""
 
     workflow_id: int
     folder: str
@@ -137,6 +142,7 @@ class Settings:
     delete_raw: bool = False
     sensitivity_analysis: SensitivityAnalysis | None = None
     sites_csv: str | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 def inputs_at(settings: Settings, site: Site) -> dict[str, Input]:
@@ -185,6 +191,9 @@ def render(settings: Settings) -> str:
     host = ET.SubElement(root, "host")
     _text(host, "name", settings.hostname)
     _text(ET.SubElement(host, "rabbitmq"), "queue", settings.queue)
+    for place, code in settings.code.items():
+        parent, tag = place.split("/")
+        _text(model if parent == "model" else host, tag, code)
     _text(ET.SubElement(root, "workflow"), "id", settings.workflow_id)
     if root.tag == MULTI_ROOT:
         _text(ET.SubElement(root, "multisettings"), "multisettings", "run")
@@ -329,7 +338,7 @@ def _text(parent: ET.Element, tag: str, value: str | float | bool) -> None:
 
 
 def _clean(text: str, place: str) -> str:
-    if _NOT_XML_TEXT.search(text):
+    if NOT_XML_TEXT.search(text):
         raise UserError("InvalidSettings", f"{place} holds a character that XML cannot carry: {text[:80]!r}")
     return text.strip()
 

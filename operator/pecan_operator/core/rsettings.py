@@ -75,7 +75,7 @@ def render(settings: pecanxml.Settings) -> str:
 
 
 def adopt(text: str | bytes, ours: Ours) -> Adopted:
-    """R's pecan.xml from a user's: what is ours is set, code of the user's own is refused, all else is left to R.
+    """R's pecan.xml from a user's: what is ours is set, code is as the platform says, all else is left to R.
 
     With a `database` node R works with BETY, as its `write` says; without one, without.
 
@@ -110,6 +110,8 @@ class _RAdoption(Adoption):
                 place,
                 f"is not supported: {row.why if row.verdict is Verdict.REFUSED else why}".replace("`", ""),
             )
+        if verdict is Verdict.CODE:
+            return self._code(element, place)
         if verdict is Verdict.IGNORED:
             self.ignore(element, place)
         if verdict is not Verdict.HONOURED:

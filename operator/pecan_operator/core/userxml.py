@@ -19,13 +19,15 @@ from defusedxml.ElementTree import DefusedXMLParser
 
 from pecan_operator.core import nodes
 from pecan_operator.core.nodes import Verdict
-from pecan_operator.core.pecanxml import MULTI_ROOT, Model
+from pecan_operator.core.pecanxml import MULTI_ROOT, NOT_XML_TEXT, Model
 from pecan_operator.errors import UserError
 
 MOST_BYTES = 1024 * 1024
 MOST_NODES = 50_000
 DEEPEST = 12
 MOST_IGNORED = 100
+MOST_CODE = 16 * 1024
+"""The most characters of a node with code, for every run gets a copy."""
 _SAMPLING = ("ensemble", "samplingspace")
 ROOTS = ("pecan", MULTI_ROOT)
 _ENCODINGS = ("utf-8", "ascii")
@@ -38,7 +40,8 @@ class Ours:
     """What is ours to say, whatever a pecan.xml says.
 
     `base_dir` is where relative paths begin, if anywhere. `stop_on_error` None leaves it to the pecan.xml, and to PEcAn's
-    rule; `delete_raw` True wins over the pecan.xml. `seed` is that of a pecan.xml without one.
+    rule; `delete_raw` True wins over the pecan.xml. `seed` is that of a pecan.xml without one. `user_code` says whether the
+    platform runs the code in one.
     """
 
     workflow_id: int
@@ -50,6 +53,7 @@ class Ours:
     stop_on_error: bool | None = None
     delete_raw: bool = False
     seed: int | None = None
+    user_code: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> Ours:
@@ -220,6 +224,8 @@ class Adoption:
             return None
         if row.verdict is Verdict.REFUSED:
             self.refuse(element, place, f"is not supported: {row.why}".replace("`", ""))
+        if row.verdict is Verdict.CODE:
+            return self._code(element, place)
         if row.verdict is Verdict.IGNORED:
             self.ignore(element, place)
         if row.verdict is not Verdict.HONOURED:
@@ -230,6 +236,26 @@ class Adoption:
         if place[0] == "model" and place[1] in ("type", "revision", "binary"):
             self._check_fits(element, place)
         return copy
+
+    def _code(self, element: ET.Element, place: tuple[str, ...]) -> ET.Element | None:
+        if not self.ours.user_code:
+            self.refuse(
+                element,
+                place,
+                "is not supported: it is code of your own, which runs only where spec.userCode of the PecanPlatform is Run, "
+                "and here it is Refuse: remove the node, or ask who keeps the platform",
+            )
+        if len(element):
+            self.refuse(element, place, "holds nodes, but must be lines of shell: write &lt; for <")
+        if NOT_XML_TEXT.search(element.text or ""):
+            self.refuse(element, place, "holds a control character: remove it")
+        if len(element.text or "") > MOST_CODE:
+            self.refuse(
+                element,
+                place,
+                f"has more than {MOST_CODE} characters: put it into a script on the data volume, and call that",
+            )
+        return copy_of(element) if _says_something(element) else None
 
     def ignore(self, element: ET.Element, place: tuple[str, ...]) -> None:
         if _says_something(element) and len(self.ignored) < MOST_IGNORED:
@@ -368,9 +394,12 @@ def set_ours(root: ET.Element, ours: Ours) -> None:
         for given in model.findall(tag):
             model.remove(given)
         ET.SubElement(model, tag).text = str(getattr(ours.model, tag))
-    for host in root.findall("host"):
-        root.remove(host)
+    code: list[ET.Element] = []
+    for given in root.findall("host"):
+        code.extend(given)
+        root.remove(given)
     host = ET.SubElement(root, "host")
+    host.extend(code)
     ET.SubElement(host, "name").text = ours.hostname
     ET.SubElement(ET.SubElement(host, "rabbitmq"), "queue").text = ours.queue
     ET.SubElement(ET.SubElement(root, "workflow"), "id").text = str(ours.workflow_id)

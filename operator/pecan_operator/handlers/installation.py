@@ -46,6 +46,7 @@ class Connections:
     data: DataVolume
     pulling: Pulling
     framework: str
+    user_code: bool
     r: RExecutor
 
 

@@ -81,6 +81,7 @@ class PlatformHandler:
             data=DataVolume(data_claim_name(platform), resource.spec.storage.data.uid, resource.spec.storage.data.gid),
             pulling=Pulling(platform.pull_policy, tuple(platform.pull_secrets)),
             framework=resource.spec.framework,
+            user_code=resource.spec.user_code == "Run",
             r=RExecutor(
                 image=resource.spec.executor.image or platform.images.pecan_executor,
                 resources=resource.spec.executor.resources,

@@ -11,6 +11,7 @@ from pecan_operator.core.rframework import PECAN
 from pecan_operator.core.userxml import Adopted, Ours
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.context import Context
+from pecan_operator.handlers.installation import Connections
 from pecan_operator.records import WorkflowRow
 
 
@@ -45,32 +46,33 @@ class SettingsSource:
 
     context: Context
 
-    def asked(self, workflow: PecanWorkflow, framework: str, model: pecanxml.Model, queue: str, hostname: str) -> Asked:
+    def asked(self, workflow: PecanWorkflow, model: pecanxml.Model, queue: str, platform: Connections) -> Asked:
         """What a workflow that has no row yet asks for."""
+        for_r = platform.framework == PECAN
         spec = workflow.spec
         if spec.pecan_xml is None:
             given = spec.structured
             members = given.ensemble.size if given.ensemble else 0
             one_run = given.sensitivity_analysis is None and members * len(given.sites) == 1
             stop = one_run if spec.stop_on_error is None else spec.stop_on_error
-            ignored = rsettings.check_fields(spec) if framework == PECAN else ()
+            ignored = rsettings.check_fields(spec) if for_r else ()
             return Asked(given.start.isoformat(), given.end.isoformat(), stop, ignored)
         text = self._text(workflow)
         if text is None:
             return Asked(None, None, bool(spec.stop_on_error))
-        ours = jobs.ours(workflow, None, model, queue, hostname)
-        if framework == PECAN:
+        ours = jobs.ours(workflow, None, model, queue, platform.hostname, user_code=platform.user_code)
+        if for_r:
             return _asked_of_r(rsettings.adopt(text, ours), spec.stop_on_error)
         return _asked(read_user_settings(text, ours))
 
-    def to_run(self, workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, hostname: str) -> ToRun:
+    def to_run(self, workflow: PecanWorkflow, row: WorkflowRow, model: pecanxml.Model, platform: Connections) -> ToRun:
         """What is run of a workflow that has a row."""
         source = workflow.spec.pecan_xml
         for_r = row.framework == PECAN
         if source is None:
             render = rsettings.render if for_r else pecanxml.render
-            return ToRun(render(jobs.settings(workflow, row, model, hostname)))
-        ours = jobs.ours(workflow, row, model, row.queue, hostname)
+            return ToRun(render(jobs.settings(workflow, row, model, platform.hostname)))
+        ours = jobs.ours(workflow, row, model, row.queue, platform.hostname, user_code=platform.user_code)
         text = self._text(workflow)
         if text is None:
             return ToRun(ours)

@@ -105,7 +105,7 @@ class WorkflowHandler:
         framework, hostname = connections.framework, connections.hostname
         rframework.check_fits(framework, connections.platform, model)
         model_id = self._model_id(model)
-        asked = self._source.asked(workflow, framework, self._described(model, model_id), model.spec.queue, hostname)
+        asked = self._source.asked(workflow, self._described(model, model_id), model.spec.queue, connections)
         return installation.ledger.accept_workflow(
             WorkflowRequest(
                 uid=workflow.uid,
@@ -257,7 +257,7 @@ class WorkflowHandler:
         model = self._model(workflow)
         rframework.check_fits(row.framework, installation.connections.platform, model)
         described = self._described(model, self._model_id(model))
-        run = self._source.to_run(workflow, row, described, installation.connections.hostname)
+        run = self._source.to_run(workflow, row, described, installation.connections)
         if run.asked is not None:
             installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
         self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))

@@ -18,7 +18,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "pecan-xml.md"
     [
         ("outdir", Verdict.SET),
         ("host/name", Verdict.SET),
-        ("host/prerun", Verdict.REFUSED),
+        ("host/prerun", Verdict.CODE),
         ("host/qsub", Verdict.DROPPED),
         ("info", Verdict.DROPPED),
         ("meta.analysis", Verdict.REFUSED),
@@ -113,6 +113,8 @@ def test_the_documentation_has_the_nodes_of_which_r_makes_something_else() -> No
         ("settings.info", Verdict.DROPPED),
         ("host/qsub", Verdict.DROPPED),
         ("model/job.sh", Verdict.REFUSED),
+        ("model/prerun", Verdict.CODE),
+        ("host/postrun", Verdict.CODE),
         ("pfts/pft/priors/csv", Verdict.REFUSED),
     ],
 )

@@ -13,7 +13,7 @@ from objects import workflow_object
 
 from pecan_operator.api.workflow import PecanWorkflow
 from pecan_operator.core import pecanxml, rsettings
-from pecan_operator.core.pecanxml import Ensemble, Input, Model, Pft, Settings, Site
+from pecan_operator.core.pecanxml import POSTRUN, PRERUN, Ensemble, Input, Model, Pft, Settings, Site
 from pecan_operator.core.rsettings import Asked, Services
 from pecan_operator.core.userxml import Ours
 from pecan_operator.errors import UserError
@@ -142,7 +142,7 @@ def test_sources_that_r_downloads_are_left_to_it() -> None:
     [
         ("<host><prerun>rm -rf /data</prerun></host>", "host/prerun is not supported"),
         ("<model><job.sh>module load x</job.sh></model>", "model/job.sh is not supported"),
-        ("<model><postrun>x</postrun></model>", "model/postrun is not supported"),
+        ("<model><postrun>x</postrun></model>", "only where spec.userCode of the PecanPlatform is Run"),
         ("<model><jobtemplate>/data/x</jobtemplate></model>", "model/jobtemplate is not supported"),
         ("<pfts><pft><priors><csv>/data/x</csv></priors></pft></pfts>", "takes priors from BETY or posterior.files"),
         ("<model><type>ED2</type></model>", "model/type is 'ED2', but the model of modelRef has 'SIPNET'"),
@@ -152,6 +152,17 @@ def test_code_of_the_users_own_and_what_r_does_not_know_is_refused(addition: str
     with pytest.raises(UserError, match=r"pecan\.xml line ") as refused:
         rsettings.adopt(demo(addition), OURS)
     assert named in refused.value.message
+
+
+@pytest.mark.parametrize("place", [*PRERUN, *POSTRUN])
+def test_code_is_left_to_r_where_the_platform_runs_it(place: str) -> None:
+    parent, tag = place.split("/")
+    text = demo(f"<{parent}><{tag}>module load x\nexport A='&lt;1'</{tag}></{parent}>")
+    with pytest.raises(UserError, match=f"{place} is not supported: .* spec.userCode"):
+        rsettings.adopt(text, OURS)
+    xml = rsettings.adopt(text, replace(OURS, user_code=True)).xml
+    assert text_of(xml, place) == "module load x\nexport A='<1'"
+    assert text_of(xml, "host/name") == "localhost"
 
 
 def test_nodes_of_another_workflow_are_dropped() -> None:

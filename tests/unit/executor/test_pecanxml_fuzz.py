@@ -20,7 +20,15 @@ from pecan_operator.errors import UserError
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = yaml.safe_load((ROOT / "examples/workflows/loobos-pecanxml.yaml").read_text())["spec"]["pecanXml"]["inline"]
 SMALL = re.sub(r">\s+<", "><", EXAMPLE)
-OURS = Ours(1, "/data/workflows/PEcAn_1", "docker", "DALEC_ev", Model(2, "DALEC", "ev", "/work/run"), "/data/met")
+OURS = Ours(
+    1,
+    "/data/workflows/PEcAn_1",
+    "docker",
+    "DALEC_ev",
+    Model(2, "DALEC", "ev", "/work/run"),
+    "/data/met",
+    user_code=True,
+)
 TOKEN = re.compile(r"<[^>]*>|[^<]+")
 TAGS = sorted({tag for node in NODES for tag in node.path.replace("*", "met").split("/")} | {"settings.1", "path1"})
 TEXTS = [

@@ -75,6 +75,16 @@ def test_the_folder_has_the_pecan_xml_that_is_run(
     assert json.loads(folder.ignored.read_text()) == ["benchmarking"]
 
 
+def test_code_is_run_as_the_platform_says(folder: WorkflowFolder, source: Path, ours: Path, settings: Settings) -> None:
+    source.write_text(TEXT.replace("<run>", "<model><prerun>module load x</prerun></model><run>"))
+    with pytest.raises(UserError, match=r"line 5: model/prerun is not supported: .* spec\.userCode"):
+        adopt_pecan_xml(folder, source, ours, settings.workflow_id, "uid-1")
+    ours.write_text(json.dumps(json.loads(ours.read_text()) | {"user_code": True}))
+    made = adopt_pecan_xml(folder, source, ours, settings.workflow_id, "uid-1")
+    assert made.code == {"model/prerun": "module load x"}
+    assert read(folder.settings) == made
+
+
 def test_a_pecan_xml_that_is_edited_counts_until_runs_are_registered(
     folder: WorkflowFolder, source: Path, ours: Path, settings: Settings, bety: Any
 ) -> None:

@@ -241,6 +241,21 @@ def test_a_users_file_on_the_data_volume(folder: WorkflowFolder, xml: str, tmp_p
     assert json.loads(folder.ignored.read_text()) == ["ensemble/seed"]
 
 
+def test_code_of_a_users_file_is_left_to_r_where_the_platform_runs_it(
+    folder: WorkflowFolder, xml: str, tmp_path: Path
+) -> None:
+    source, ours = folder.data / "mine.xml", tmp_path / "ours.json"
+    source.write_text(xml.replace("</model>", "<postrun>cp x y</postrun></model>"))
+    model = Model(99_000_000_007, "SIPNET", "git", "/usr/local/bin/sipnet.git")
+    given = Ours(WORKFLOW_ID, str(folder.path), "docker", "SIPNET_git", model)
+    ours.write_text(json.dumps(asdict(given)))
+    with pytest.raises(UserError, match=r"model/postrun is not supported: .* spec\.userCode"):
+        user_xml(source, ours, folder.data)
+    ours.write_text(json.dumps(asdict(replace(given, user_code=True))))
+    text, ignored = user_xml(source, ours, folder.data)
+    assert (ET.fromstring(text).findtext("model/postrun"), ignored) == ("cp x y", ())
+
+
 # --- register ---------------------------------------------------------------------------------------------------------
 
 

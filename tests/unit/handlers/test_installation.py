@@ -230,6 +230,15 @@ def test_a_ready_platform_is_opened_with_its_credentials(platform: Platform) -> 
     assert platform.opened == [(NAMESPACE, f"the installation of {NAMESPACE}")]
 
 
+@pytest.mark.parametrize(("spec", "runs"), [({}, False), ({"userCode": "Refuse"}, False), ({"userCode": "Run"}, True)])
+def test_code_of_users_runs_only_where_the_platform_says_so(
+    platform: Platform, spec: dict[str, str], runs: bool
+) -> None:
+    platform.world.kube.put(platform_object(**spec))
+    platform.handler.reconcile(KEY)
+    assert platform.recorder.ensured[-1].user_code is runs
+
+
 def test_models_and_workflows_look_again_when_it_opens_and_only_then(platform: Platform) -> None:
     platform.world.kube.put(model_object())
     platform.world.kube.put(workflow_object())

@@ -845,9 +845,9 @@ PECAN_XML = """<pecan>
 """
 
 
-def given_as(**source: Any) -> World:
-    world = World()
-    world.kube.put(model_object())
+def given_as(world: World | None = None, **source: Any) -> World:
+    world = world or World()
+    world.kube.put(model_object(interface="pecan" if world.framework == "pecan" else "run"))
     spec = {"modelRef": {"name": "dalec"}, "pecanXml": {"baseDir": "/data/met", **source}}
     world.kube.put(resource("PecanWorkflow", "loobos", spec))
     return world
@@ -926,6 +926,25 @@ def test_a_wrong_pecan_xml_is_not_accepted(old: str, new: str, message: str) -> 
     assert message in until_ready_says(world, "BadSettings")
     assert status(world)["phase"] == "Pending"
     assert not world.ledger.workflows
+
+
+@pytest.mark.parametrize("framework", ["light", "pecan"])
+def test_code_in_a_pecan_xml_is_run_once_the_platform_runs_it(framework: str) -> None:
+    with_code = PECAN_XML.replace("<run>", "<model><prerun>module load x</prerun></model><run>")
+    world = given_as(World(framework=framework), inline=with_code)
+    said = "model/prerun is not supported: it is code of your own, which runs only where spec.userCode"
+    assert said in until_ready_says(world, "BadSettings")
+    assert not world.ledger.workflows
+    world.user_code = True
+    world.kill_operator()
+    until_phase(world, "Preparing")
+    assert "<prerun>module load x</prerun>" in settings_of(world)["pecan.xml"]
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_what_completes_a_file_on_the_volume_says_whether_its_code_runs(runs: bool) -> None:
+    world = until_phase(given_as(World(user_code=runs), path="/data/almond/pecan.xml"), "Preparing")
+    assert json.loads(settings_of(world)["ours.json"])["user_code"] is runs
 
 
 def test_the_ledger_is_told_what_a_config_map_says_when_it_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
