@@ -13,7 +13,7 @@ from typing import Any
 from pecan_operator.api.base import Resources
 from pecan_operator.api.model import PecanModel
 from pecan_operator.core import pods
-from pecan_operator.core.diagnosis import failed_container
+from pecan_operator.core.diagnosis import failed_container, is_late
 from pecan_operator.core.runs import EXIT_BAD_DATA
 from pecan_operator.errors import UserError
 
@@ -147,7 +147,10 @@ def framework_container(
 
 def is_lost(job: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a failed Job with R failed by what another try may spare it: its pod was deleted, evicted or killed, or a
-    service did not answer one of our steps. What R itself says, bad input, and too little memory come again."""
+    service did not answer one of our steps. What R itself says, bad input, too little memory and too little time come
+    again."""
+    if is_late(job):
+        return False
     ended = failed_container(job, found)
     if ended is None:
         return True

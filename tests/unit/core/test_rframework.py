@@ -233,6 +233,12 @@ def test_what_was_killed_is_tried_again_and_what_r_said_is_final(pods: list[dict
     assert rframework.is_lost(JOB, pods) is lost
 
 
+def test_a_job_that_took_too_long_is_not_tried_again() -> None:
+    late = {**JOB, "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}}
+    assert not rframework.is_lost(late, [])
+    assert not rframework.is_lost(late, [failed_pod(("framework", 143, "Error"))])
+
+
 def test_r_gets_what_pecan_gives_its_executor_and_no_more() -> None:
     container = rframework.framework_container(
         rframework.PREPARE,
