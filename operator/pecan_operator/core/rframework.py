@@ -39,7 +39,7 @@ umask 0007
 trap 'exit 143' TERM
 unset PECAN_SETTINGS
 [ "$1" = --advanced ] && [ -e run/plan.jsonl ] && exit 0
-rm -f .RData
+rm -f .RData "$2"
 cp /work/workflow.R workflow.R || exit 1
 R CMD BATCH "$1" workflow.R "$2" &
 wait $!
@@ -78,15 +78,16 @@ redacted() {
 }
 
 tab=$(printf '\t')
-status=$(tail -n 1 STATUS 2>/dev/null)
+# An error outside of a stage leaves a line without a name.
+status=$(grep -av "^$tab" STATUS 2>/dev/null | tail -n 1)
 case $status in
   *"${tab}DONE${tab}"*) where="after stage ${status%%"$tab"*}" ;;
-  '' | "$tab"*) where="in input conversion" ;;
+  '') where="in input conversion" ;;
   *) where="in stage ${status%%"$tab"*}" ;;
 esac
-said=$(last_error "$2" 2>/dev/null | tr -s ' \t' ' ' | cut -c 1-1500)
+said=$(last_error "$2" 2>/dev/null | tr -s ' \t' ' ')
 broker=${RABBITMQ_URI#*://*:}
-redacted "R failed $where: ${said:-there is no ERROR or SEVERE line in $2}" "$PGPASSWORD" "${broker%%@*}" >&2
+redacted "R failed $where: ${said:-there is no ERROR or SEVERE line in $2}" "$PGPASSWORD" "${broker%%@*}" | cut -c 1-1500 >&2
 exit "$code"
 """
 

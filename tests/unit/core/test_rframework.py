@@ -141,6 +141,20 @@ def test_r_that_fails_is_quoted_without_passwords(r: R, said: str, expected: str
     assert " ".join(done.stderr.split()) == f"R failed in stage CONFIG: {expected}"
 
 
+@pytest.mark.parametrize("before", range(1486, 1500, 4))
+def test_what_is_cut_off_leaves_no_part_of_a_password(r: R, before: int) -> None:
+    said = "1 ERROR [db] : "
+    done = r.run(code=1, said=f"{said:x<{before}}{PASSWORD}\n", status="TRAIT\t1")
+    assert PASSWORD[:2] not in done.stderr
+    assert len(done.stderr) < 1600
+
+
+def test_an_earlier_log_is_not_quoted(r: R) -> None:
+    (r.folder / "workflow.Rout").write_text("1 ERROR [f] : of before")
+    (r.folder.parent / "bin" / "R").write_text("#!/bin/sh\nexit 127\n")
+    assert r.run().stderr == "R failed in input conversion: there is no ERROR or SEVERE line in workflow.Rout\n"
+
+
 @pytest.mark.parametrize(
     ("status", "where"),
     [
@@ -149,6 +163,8 @@ def test_r_that_fails_is_quoted_without_passwords(r: R, said: str, expected: str
         ("TRAIT\t1", "in stage TRAIT"),
         ("TRAIT\t1\t2\tERROR\t\n", "in stage TRAIT"),
         ("TRAIT\t1\t2\tDONE\t\n", "after stage TRAIT"),
+        # an error between two stages: a line of no stage
+        ("TRAIT\t1\t2\tDONE\t\n\t3\tERROR\t\n", "after stage TRAIT"),
     ],
 )
 def test_where_r_failed_follows_from_status(r: R, status: str | None, where: str) -> None:
