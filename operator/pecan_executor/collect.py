@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor.ensemble import Period, member_array, yearly
-from pecan_executor.outputs import BrokenRun, RunOutput, Variable, VariablesMissing, read_run
+from pecan_executor.outputs import BrokenRun, RunOutput, Variable, VariablesMissing, check_magnitudes, read_run
 from pecan_executor.plan import RunStatus
 from pecan_executor.units import presentation
 from pecan_operator.core.pecanxml import Ensemble, Settings, Site
@@ -78,6 +78,7 @@ class Reader:
         settings = self._settings
         try:
             output = read_run(Path(plan.outdir), self._names, settings.start_date, settings.end_date)
+            check_magnitudes(output, settings.start_date)
         except VariablesMissing as error:
             self._lacking = error
             raise

@@ -12,9 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pecan_executor.tables import MOST_BYTES, existing_file, refusal
+from pecan_executor.tables import MOST_BYTES, open_table, refusal
+from pecan_operator.errors import UserError
 
 Objects = dict[str, Any]
+# Reason of the error when there is nothing to be understood in a file at all.
+UNREADABLE = "UnreadableRData"
 
 _MAGIC = (b"RDX2\n", b"RDX3\n", b"RDA2\n", b"RDA3\n", b"RDB2\n", b"RDB3\n")
 _XZ_BYTES = 2**28
@@ -47,7 +50,7 @@ def read_objects(
             items = list(_items(parsed.object))
         except Exception as error:
             what = "it is damaged or holds more than data; save the data again with R's save()"
-            raise refusal(path, f" cannot be read as RData ({type(error).__name__}): {what}") from None
+            raise UserError(UNREADABLE, f"{path} cannot be read as RData ({type(error).__name__}): {what}") from None
         for name, item in items:
             try:
                 objects[name] = rdata.conversion.convert(item, known, default_encoding=parsed.extra.encoding or "utf-8")
@@ -58,7 +61,8 @@ def read_objects(
 
 
 def _unpacked(path: Path, data: Path) -> bytes:
-    packed = existing_file(path, data).read_bytes()
+    with open_table(path, data) as file:
+        packed = file.read()
     for magic, decompressor in _PACKED.items():
         if packed.startswith(magic):
             stream = decompressor()

@@ -60,6 +60,10 @@ class Stages:
     def __init__(self, folder: WorkflowFolder, now: Callable[[], datetime] = _now) -> None:
         self._path, self._now = folder.status, now
 
+    def has_begun(self, stage: Stage) -> bool:
+        """Whether a stage is at work, done or failed."""
+        return stage in self._read()
+
     def start(self, stage: Stage) -> None:
         """A stage is at work. One that is already, or is done, keeps its line; one that failed begins again."""
         lines = self._read()
@@ -92,7 +96,7 @@ class Stages:
         open_stages = [stage for stage, line in self._read().items() if not line.result]
         return open_stages[-1] if open_stages else None
 
-    def has_begun(self) -> bool:
+    def has_any(self) -> bool:
         """Whether there is a line of any stage."""
         return bool(self._read())
 

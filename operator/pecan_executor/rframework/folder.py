@@ -13,7 +13,7 @@ from typing import Protocol
 from defusedxml.ElementTree import fromstring
 
 from pecan_executor import settings as pecan_settings
-from pecan_executor.datafiles import data_file, inside
+from pecan_executor.datafiles import inside, open_data_file
 from pecan_executor.files import WorkflowFolder, write_text
 from pecan_executor.folder import check_settings, claim
 from pecan_executor.sites import with_sites
@@ -54,7 +54,7 @@ def fields_xml(source: Path, data: Path) -> str:
 
 def user_xml(source: Path, ours: Path, data: Path) -> tuple[str, tuple[str, ...]]:
     """R's pecan.xml from a user's on the data volume, and the nodes that have no effect."""
-    with data_file(source, data).open("rb") as file:
+    with open_data_file(source, data) as file:
         adopted = rsettings.adopt(file.read(MOST_BYTES + 1), Ours.from_json(ours.read_text()))
     return adopted.xml, adopted.ignored
 

@@ -26,7 +26,7 @@ def current_stage(folder: WorkflowFolder) -> str | None:
     at_work = stages.at_work()
     if at_work is not None:
         return at_work.value
-    return None if stages.has_begun() else CONVERSION
+    return None if stages.has_any() else CONVERSION
 
 
 def report_stages(

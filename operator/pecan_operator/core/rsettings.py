@@ -111,7 +111,7 @@ class _RAdoption(Adoption):
                 f"is not supported: {row.why if row.verdict is Verdict.REFUSED else why}".replace("`", ""),
             )
         if verdict is Verdict.IGNORED:
-            self._ignore(element, place)
+            self.ignore(element, place)
         if verdict is not Verdict.HONOURED:
             return None
         copy = copy_of(element)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -11,9 +11,8 @@ from typing import Any
 
 from pecan_operator.api.model import PecanModel
 from pecan_operator.api.workflow import PecanWorkflow
-from pecan_operator.core import jobs, labels, pecanxml, provenance, rframework
-from pecan_operator.core.diagnosis import diagnose, diagnose_job, job_condition
-from pecan_operator.core.names import child
+from pecan_operator.core import jobs, pecanxml, provenance, rframework
+from pecan_operator.core.diagnosis import job_condition
 from pecan_operator.core.pace import Pace
 from pecan_operator.core.progress import Written, progress_wait, shape
 from pecan_operator.core.status import Condition, conditions, find, timestamp
@@ -32,13 +31,13 @@ from pecan_operator.core.workflow import (
 from pecan_operator.core.workflow import conditions as workflow_conditions
 from pecan_operator.errors import NotYet, OperatorError
 from pecan_operator.handlers.context import Context, Object
+from pecan_operator.handlers.executor_jobs import COMPONENTS, KIND, ExecutorJobs
 from pecan_operator.handlers.installation import Installation
 from pecan_operator.handlers.places import Places
 from pecan_operator.handlers.settings_source import SettingsSource
 from pecan_operator.handlers.workqueue import Key
 from pecan_operator.records import Outcome, RunCounts, WorkflowRequest, WorkflowRow
 
-KIND = "PecanWorkflow"
 LOOK_AGAIN_SECONDS = 120.0
 CANCELLING_SECONDS = 2.0
 CLEANING_SECONDS = 5.0
@@ -46,7 +45,6 @@ CLEANING_SECONDS = 5.0
 STAGE_SECONDS = 10.0
 # Of all workflows together.
 PROGRESS_WRITES_A_SECOND = 20
-JOBS = ("prepare", "analyse")
 
 
 @dataclass
@@ -62,6 +60,7 @@ class WorkflowHandler:
     def __post_init__(self) -> None:
         self._places = Places(self.context.settings.executor_jobs, self.context.enqueue)
         self._source = SettingsSource(self.context)
+        self._jobs = ExecutorJobs(self.context)
 
     def reconcile(self, key: Key) -> None:
         obj = self.context.find(key)
@@ -211,28 +210,10 @@ class WorkflowHandler:
             suspend=spec.suspend,
             retry_generation=spec.retry_generation,
             deadline_seconds=spec.deadline_seconds,
-            prepare=self._job(workflow, row, "prepare") if row.prepared_at is None else waiting,
-            analyse=self._job(workflow, row, "analyse") if row.prepared_at is not None and not counts.open else waiting,
+            prepare=self._jobs.view(row, "prepare") if row.prepared_at is None else waiting,
+            analyse=self._jobs.view(row, "analyse") if row.prepared_at is not None and not counts.open else waiting,
             now=self.context.now(),
         )
-
-    def _job(self, workflow: PecanWorkflow, row: WorkflowRow, component: str) -> JobView:
-        job = self.context.store.get("Job", workflow.namespace, child(workflow.name, component))
-        if job is None or not jobs.is_current(job, workflow.uid, row.retry_generation):
-            return JobView()
-        if job_condition(job, "Complete") is not None:
-            return JobView(JobState.SUCCEEDED)
-        pods: Sequence[Object] = self.context.pods(KIND, workflow.namespace, workflow.name, component)
-        state = JobState.ACTIVE
-        if job_condition(job, "Failed") is not None:
-            state = JobState.FAILED
-            if row.framework == rframework.PECAN:
-                # What the watch has not shown yet would count as lost.
-                pods = self._pods(row, component)
-                state = JobState.LOST if rframework.is_lost(job, pods) else JobState.FAILED
-        trouble = diagnose_job(job, pods) or diagnose(pods, workload=job)
-        view = JobView(state, uid=job["metadata"]["uid"])
-        return view if trouble is None else replace(view, reason=trouble.reason, message=trouble.message)
 
     def _carry_out(
         self, plan: Plan, facts: Facts, workflow: PecanWorkflow, obj: Object, installation: Installation
@@ -251,7 +232,7 @@ class WorkflowHandler:
                 with suppress(OperatorError):
                     model = self._model(workflow)
                 told = self._provenance(workflow, model, installation, row)
-                self._start(jobs.analyse_job(workflow, obj, row, self._site(installation), told), row)
+                self._jobs.start(row, "analyse", jobs.analyse_job(workflow, obj, row, self._site(installation), told))
             return False
         if plan.step is Step.REPEAT:
             assert plan.job is not None
@@ -281,7 +262,7 @@ class WorkflowHandler:
             installation.ledger.report_settings(row.workflow_id, **asdict(run.asked))
         self.context.ensure(jobs.settings_config(workflow, obj, run.pecan_xml))
         told = self._provenance(workflow, model, installation, row)
-        self._start(jobs.prepare_job(workflow, obj, row, self._site(installation), told), row)
+        self._jobs.start(row, "prepare", jobs.prepare_job(workflow, obj, row, self._site(installation), told))
         return run.asked is not None
 
     def _provenance(
@@ -303,25 +284,6 @@ class WorkflowHandler:
         spec = model.spec
         return pecanxml.Model(id=model_id, type=spec.type, revision=spec.revision, binary=spec.binary)
 
-    def _start(self, job: dict[str, Any], row: WorkflowRow) -> None:
-        """Create the Job unless it is there; one of an earlier resource of this name, or of before the latest retry, is
-        removed first. R that is still ending would write into what another one begins with: it is waited for."""
-        metadata = job["metadata"]
-        if row.framework == rframework.PECAN:
-            self._wait_for_pods(row, metadata["labels"]["app.kubernetes.io/component"], metadata["name"])
-        made = self.context.kube.create(job)
-        if made is not None:
-            self.context.store.put("Job", made)
-            return
-        present = self.context.kube.read("batch/v1", "Job", metadata["namespace"], metadata["name"])
-        if present is None:
-            return
-        if not jobs.is_current(present, row.uid, row.retry_generation):
-            self.context.kube.delete(
-                "batch/v1", "Job", metadata["namespace"], metadata["name"], uid=present["metadata"]["uid"]
-            )
-            raise NotYet("OldJob", f"an earlier Job {metadata['name']} is being removed", 2.0)
-
     def _site(self, installation: Installation) -> jobs.Site:
         connections = installation.connections
         return jobs.Site(
@@ -337,13 +299,15 @@ class WorkflowHandler:
         if row.cancelled_at is None:
             installation.ledger.cancel_workflow(row.uid, reason)
             installation.loop.cancel(row.workflow_id, row.retry_generation)
-        self._remove_jobs(row)
+        for component in COMPONENTS:
+            self._jobs.remove(row, component)
 
     def _retry(self, generation: int, row: WorkflowRow, obj: Object, installation: Installation) -> None:
         """Only when nothing is left of the Jobs: an analysis under way would set aside what is about to be written."""
-        self._remove_jobs(row)
-        for component in JOBS:
-            self._wait_for_pods(row, component, child(row.name, component))
+        for component in COMPONENTS:
+            self._jobs.remove(row, component)
+        for component in COMPONENTS:
+            self._jobs.wait_for_pods(row, component)
         runs = installation.ledger.retry_workflow(row.uid, generation)
         if runs is not None:
             self.context.kube.event(obj, "Normal", RETRIED, f"retryGeneration {generation}: runs to run again: {runs}")
@@ -356,19 +320,7 @@ class WorkflowHandler:
         if installation.ledger.count_loss(row.uid, uid):
             said = view.message or "the Job was lost"
             self.context.kube.event(obj, "Warning", "JobLost", f"{component} begins anew: {said}")
-        self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component), uid=uid)
-
-    def _pods(self, row: WorkflowRow, component: str) -> list[dict[str, Any]]:
-        """As the API server has them now."""
-        return self.context.kube.list("v1", "Pod", row.namespace, labels.selector(KIND, row.name, component))
-
-    def _wait_for_pods(self, row: WorkflowRow, component: str, job: str) -> None:
-        if self._pods(row, component):
-            raise NotYet("OldJob", f"the pods of Job {job} are being removed", 1.0)
-
-    def _remove_jobs(self, row: WorkflowRow) -> None:
-        for component in JOBS:
-            self.context.kube.delete("batch/v1", "Job", row.namespace, child(row.name, component))
+        self._jobs.remove(row, component, uid)
 
     def _put_away(self, key: Key, uid: str) -> None:
         """The resource is gone: nothing of it may go on running; its folder is kept unless it asked otherwise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,23 @@ def test_where_r_failed_follows_from_status(r: R, status: str | None, where: str
 @pytest.mark.parametrize("code", [1, 2, 137])
 def test_the_exit_code_is_that_of_r(r: R, code: int) -> None:
     assert r.run(code=code).returncode == code
+
+
+def test_on_sigterm_r_ends_with_the_shell(r: R, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "R").write_text("#!/bin/sh\ntouch began\nexec sleep 600\n")
+    script = rframework.SCRIPT.replace("/work/workflow.R", str(tmp_path / "workflow.R"))
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    shell = subprocess.Popen(
+        ["sh", "-c", script, "framework", *rframework.PREPARE], cwd=r.folder, env=environment, start_new_session=True
+    )
+    try:
+        while not (r.folder / "began").exists():
+            assert shell.poll() is None
+        shell.send_signal(signal.SIGTERM)
+        assert shell.wait(60) == 143
+    finally:
+        # in a container the end of process 1 does it
+        os.killpg(shell.pid, signal.SIGKILL)
 
 
 # --- which models -----------------------------------------------------------------------------------------------------

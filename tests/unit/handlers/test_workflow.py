@@ -1121,6 +1121,20 @@ def test_another_try_waits_for_the_pods_of_the_one_before() -> None:
     assert row(world).losses == 1
 
 
+def test_a_job_of_an_earlier_workflow_of_the_name_is_removed_with_its_pods() -> None:
+    world = World(framework="pecan")
+    labels = {"app.kubernetes.io/component": "prepare", "pecanproject.org/workflow": "loobos"}
+    old = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "loobos-prepare", "namespace": NAMESPACE}}
+    done = {"conditions": [{"type": "Complete", "status": "True"}]}
+    made = world.kube.put({**old, "metadata": {**old["metadata"], "labels": labels}, "status": done})
+    owner = {"kind": "Job", "name": "loobos-prepare", "uid": made["metadata"]["uid"]}
+    pod = {"name": "old", "namespace": NAMESPACE, "generateName": "x", "labels": labels, "ownerReferences": [owner]}
+    world.kube.put({"apiVersion": "v1", "kind": "Pod", "metadata": pod, "status": {"phase": "Succeeded"}})
+    by_hand(begun_with_r(world))
+    world.run_until(lambda: uid_of(world, "loobos-prepare") not in (None, made["metadata"]["uid"]), turns=10)
+    assert world.kube.get("Pod", "old") is None
+
+
 def test_the_stage_that_r_is_in_is_told_within_ten_seconds() -> None:
     world = by_hand(begun_with_r())
     world.run_until(lambda: uid_of(world, "loobos-prepare") is not None)
