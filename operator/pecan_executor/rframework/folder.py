@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import shutil
@@ -104,7 +105,7 @@ def _check_path(leaf: ET.Element, data: Path) -> None:
     if not text or len(leaf) or not path.is_relative_to(data):
         return
     real = inside(path, data)
-    if not real.exists() and next(real.parent.glob(f"{real.name}*"), None) is None:
+    if not real.exists() and next(real.parent.glob(f"{glob.escape(real.name)}*"), None) is None:
         raise UserError("InputMissing", f"pecan.xml {leaf.tag}: {path} does not exist: put it on the data volume")
 
 

@@ -217,6 +217,8 @@ def test_without_bety_nothing_is_looked_for_there(folder: WorkflowFolder, xml: s
     [
         ("<id>99000000001</id>", "<id>5</id>", "workflow/id is 5, this workflow is 99000000001"),
         ("/met/Loobos", "/met/Niwot", "met/Niwot does not exist: put it on the data volume"),
+        ("/met/Loobos", "/met/L**", "met/L** does not exist: put it on the data volume"),
+        ("/met/Loobos", "/met/[L]oobos", "met/[L]oobos does not exist: put it on the data volume"),
         ("<lat>52.17</lat>", "", "BETY has no site of the id 'NL-Loo', and without lat and lon none is added"),
         ("<id>NL-Loo</id>", f"<id>{10**30}</id><lat>91</lat>", "lat is '91', which is not between -90 and 90 degrees"),
         ("<lat>52.17</lat>", "<lat>north</lat>", "lat is 'north', which is not between -90 and 90 degrees"),
