@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from workflow_support.r_framework import PFT, bety_rows
 
 from pecan_operator.clients.bety import Bety
 from pecan_operator.clients.database import Database
@@ -147,6 +148,14 @@ def prepared(server: Server) -> Server:
     """The server after the database Job."""
     prepare(server.settings())
     return server
+
+
+@pytest.fixture(scope="session")
+def pft_of_r(prepared: Server) -> Server:
+    """The server, with what a restored BETY has of a PFT of the test model."""
+    with closing(prepared.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(bety_rows("JOURNAL", PFT))
+    return prepared
 
 
 @pytest.fixture(scope="session")

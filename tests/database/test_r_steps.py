@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from management_fake import FakeManagement, fake_management
 from r_standin.status import wrong_before_continue
-from workflow_support.r_framework import PFT, TRAITS, bety_rows, pecan_xml
+from workflow_support.r_framework import PFT, TRAITS, pecan_xml
 
 from pecan_operator.clients.bety import Bety
 from pecan_operator.clients.database import Database
@@ -170,19 +170,13 @@ def model_id(ledger_database: Database) -> int:
 
 @pytest.fixture
 def steps(
-    prepared: Server,
+    pft_of_r: Server,
     ledger: Ledger,
     model_id: int,
     request_for: Callable[..., WorkflowRequest],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Steps]:
     """A workflow that the operator has accepted, and the data volume."""
-    with closing(prepared.connect()) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT FROM pfts JOIN modeltypes ON modeltypes.id = modeltype_id WHERE modeltypes.name = 'JOURNAL'"
-        )
-        if cursor.fetchone() is None:
-            cursor.execute(bety_rows("JOURNAL", PFT))
     row = ledger.accept_workflow(request_for("of-r", queue="JOURNAL_1", framework="pecan"))
     data = tmp_path_factory.mktemp("data")
     for folder in (data / "journal", data / "bin", data / "workflows"):
@@ -192,7 +186,7 @@ def steps(
         (data / "bin" / name).write_text(program)
         (data / "bin" / name).chmod(0o755)
     with fake_management() as management:
-        yield Steps(prepared, row, data / "workflows" / f"PEcAn_{row.workflow_id}", management)
+        yield Steps(pft_of_r, row, data / "workflows" / f"PEcAn_{row.workflow_id}", management)
 
 
 def xml(steps: Steps, posterior_id: int | None, holds: tuple[str, ...] = (), more: str = "") -> str:
