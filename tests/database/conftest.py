@@ -151,11 +151,10 @@ def prepared(server: Server) -> Server:
 
 
 @pytest.fixture(scope="session")
-def pft_of_r(prepared: Server) -> Server:
-    """The server, with what a restored BETY has of a PFT of the test model."""
+def pfts_of_r(prepared: Server) -> None:
+    """What PEcAn's R wants of a restored BETY."""
     with closing(prepared.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.execute(bety_rows("JOURNAL", PFT))
-    return prepared
 
 
 @pytest.fixture(scope="session")

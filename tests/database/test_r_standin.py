@@ -26,9 +26,9 @@ def settings(server: Server, **other: str) -> Settings:
 
 
 @pytest.fixture
-def bety(pft_of_r: Server) -> Iterator[Bety]:
+def bety(prepared: Server, pfts_of_r: None) -> Iterator[Bety]:
     """BETY as R sees it."""
-    connection = connect(settings(pft_of_r))
+    connection = connect(settings(prepared))
     yield connection
     connection.close()
 
@@ -55,18 +55,18 @@ def test_the_role_of_the_settings_may_all_that_r_tries(bety: Bety) -> None:
     bety.check()
 
 
-def test_a_role_with_its_rights_by_membership_is_refused_as_by_r(pft_of_r: Server) -> None:
-    with pft_of_r.connect() as connection, connection.cursor() as cursor:
+def test_a_role_with_its_rights_by_membership_is_refused_as_by_r(prepared: Server, pfts_of_r: None) -> None:
+    with prepared.connect() as connection, connection.cursor() as cursor:
         cursor.execute("CREATE ROLE member LOGIN PASSWORD 'member' IN ROLE bety")
-    other = connect(settings(pft_of_r, user="member", password="member"))
+    other = connect(settings(prepared, user="member", password="member"))
     with pytest.raises(Severe, match="member may not write to users"):
         other.check()
     other.close()
 
 
-def test_a_wrong_password_is_refused(pft_of_r: Server) -> None:
+def test_a_wrong_password_is_refused(prepared: Server, pfts_of_r: None) -> None:
     with pytest.raises(Severe, match="Invalid Database Settings"):
-        connect(settings(pft_of_r, password="old"))
+        connect(settings(prepared, password="old"))
 
 
 def test_what_bety_knows_is_found(bety: Bety, model_id: int, bety_database: Database) -> None:

@@ -170,7 +170,8 @@ def model_id(ledger_database: Database) -> int:
 
 @pytest.fixture
 def steps(
-    pft_of_r: Server,
+    prepared: Server,
+    pfts_of_r: None,
     ledger: Ledger,
     model_id: int,
     request_for: Callable[..., WorkflowRequest],
@@ -186,7 +187,7 @@ def steps(
         (data / "bin" / name).write_text(program)
         (data / "bin" / name).chmod(0o755)
     with fake_management() as management:
-        yield Steps(pft_of_r, row, data / "workflows" / f"PEcAn_{row.workflow_id}", management)
+        yield Steps(prepared, row, data / "workflows" / f"PEcAn_{row.workflow_id}", management)
 
 
 def xml(steps: Steps, posterior_id: int | None, holds: tuple[str, ...] = (), more: str = "") -> str:
