@@ -273,6 +273,7 @@ def test_what_r_says_of_its_error_is_told(place: Site, order: tuple[str, str]) -
     assert not [password for password in passwords(place) if password in json.dumps(status)]
 
 
+@pytest.mark.full
 def test_a_failed_step_is_done_again_by_a_retry(place: Site) -> None:
     """Once what made it fail is put right; both begin clean, else the stand-in would refuse them."""
     names = {"severe-config": "CONFIG", "severe-ensemble": "ENSEMBLE"}
@@ -395,6 +396,7 @@ def rotate_passwords(place: Site) -> None:
     )
 
 
+@pytest.mark.full
 def test_passwords_changed_between_the_steps_reach_r(place: Site, posterior_id: int) -> None:
     """The second pass needs both: it publishes runs of its own too, as a data assimilation does."""
     more = "<assim.batch><n.knot>2</n.knot></assim.batch>"
