@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from support import ROOT, example, wait
+from support import API_VERSION, ROOT, example, wait
 from workflow_support.fixtures import ready_site
 from workflow_support.manifests import QUEUE, Manifest, journal_model, resource
 from workflow_support.r_framework import (
@@ -380,6 +380,9 @@ def rotate_passwords(place: Site) -> None:
     for name, values in ((bety, {"PGPASSWORD": new}), (amqp, {"password": new, "RABBITMQ_URI": uri})):
         data = {key: b64encode(value.encode()).decode() for key, value in values.items()}
         place.kube.patch("v1", "Secret", place.namespace, name, {"data": data})
+    # The operator watches no Secrets: it looks at them each time it looks at the platform, at the latest after 30 s.
+    look = {"metadata": {"annotations": {"pecan-test/rotated": new[-8:]}}}
+    place.kube.patch(API_VERSION, "PecanPlatform", place.namespace, PLATFORM, look)
 
     def are_wanted() -> bool:
         role = f"host=127.0.0.1 dbname=bety user=bety password={new}"

@@ -13,7 +13,7 @@ from typing import Any
 from pecan_operator.api.base import Resources
 from pecan_operator.api.model import PecanModel
 from pecan_operator.core import pods
-from pecan_operator.core.diagnosis import failed_container
+from pecan_operator.core.diagnosis import failed_container, is_late
 from pecan_operator.core.runs import EXIT_BAD_DATA
 from pecan_operator.errors import UserError
 
@@ -39,7 +39,7 @@ umask 0007
 trap 'exit 143' TERM
 unset PECAN_SETTINGS
 [ "$1" = --advanced ] && [ -e run/plan.jsonl ] && exit 0
-rm -f .RData
+rm -f .RData "$2"
 cp /work/workflow.R workflow.R || exit 1
 R CMD BATCH "$1" workflow.R "$2" &
 wait $!
@@ -78,15 +78,16 @@ redacted() {
 }
 
 tab=$(printf '\t')
-status=$(tail -n 1 STATUS 2>/dev/null)
+# An error outside of a stage leaves a line without a name.
+status=$(grep -av "^$tab" STATUS 2>/dev/null | tail -n 1)
 case $status in
   *"${tab}DONE${tab}"*) where="after stage ${status%%"$tab"*}" ;;
-  '' | "$tab"*) where="in input conversion" ;;
+  '') where="in input conversion" ;;
   *) where="in stage ${status%%"$tab"*}" ;;
 esac
-said=$(last_error "$2" 2>/dev/null | tr -s ' \t' ' ' | cut -c 1-1500)
+said=$(last_error "$2" 2>/dev/null | tr -s ' \t' ' ')
 broker=${RABBITMQ_URI#*://*:}
-redacted "R failed $where: ${said:-there is no ERROR or SEVERE line in $2}" "$PGPASSWORD" "${broker%%@*}" >&2
+redacted "R failed $where: ${said:-there is no ERROR or SEVERE line in $2}" "$PGPASSWORD" "${broker%%@*}" | cut -c 1-1500 >&2
 exit "$code"
 """
 
@@ -147,7 +148,10 @@ def framework_container(
 
 def is_lost(job: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a failed Job with R failed by what another try may spare it: its pod was deleted, evicted or killed, or a
-    service did not answer one of our steps. What R itself says, bad input, and too little memory come again."""
+    service did not answer one of our steps. What R itself says, bad input, too little memory and too little time come
+    again."""
+    if is_late(job):
+        return False
     ended = failed_container(job, found)
     if ended is None:
         return True

@@ -27,6 +27,8 @@ DRIVERS = ("PostgreSQL", "Postgres")
 SEEDS = ("ensemble", "sensitivity.analysis")
 
 _BETY = {"user": "PGUSER", "password": "PGPASSWORD", "host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE"}
+# R puts them into job.sh as they are.
+_ARGUMENTS = re.compile(r"[A-Za-z0-9 _.,:=/+@-]*")
 _DAY = re.compile(r"\s*([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})")
 
 
@@ -119,6 +121,8 @@ class _RAdoption(Adoption):
             self._resolve(element, copy, place)
         if place[0] == "model" and place[1] in ("type", "revision", "binary"):
             self._check_fits(element, place)
+        if place == ("model", "binary_args") and not _ARGUMENTS.fullmatch(element.text or ""):
+            self.refuse(element, place, "may hold nothing but letters, digits, blanks and _ . , : = / + @ -")
         return copy
 
     def _check_sites(self, run: ET.Element) -> None:

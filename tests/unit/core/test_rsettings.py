@@ -144,6 +144,9 @@ def test_sources_that_r_downloads_are_left_to_it() -> None:
         ("<model><job.sh>module load x</job.sh></model>", "model/job.sh is not supported"),
         ("<model><postrun>x</postrun></model>", "model/postrun is not supported"),
         ("<model><jobtemplate>/data/x</jobtemplate></model>", "model/jobtemplate is not supported"),
+        ("<model><binary_args>-s; rm -rf /data</binary_args></model>", "model/binary_args may hold nothing but"),
+        ("<model><binary_args>$(id)</binary_args></model>", "model/binary_args may hold nothing but"),
+        ("<model><binary_args>-s\nid</binary_args></model>", "model/binary_args may hold nothing but"),
         ("<pfts><pft><priors><csv>/data/x</csv></priors></pft></pfts>", "takes priors from BETY or posterior.files"),
         ("<model><type>ED2</type></model>", "model/type is 'ED2', but the model of modelRef has 'SIPNET'"),
     ],
@@ -152,6 +155,11 @@ def test_code_of_the_users_own_and_what_r_does_not_know_is_refused(addition: str
     with pytest.raises(UserError, match=r"pecan\.xml line ") as refused:
         rsettings.adopt(demo(addition), OURS)
     assert named in refused.value.message
+
+
+def test_plain_arguments_of_the_model_are_r_s() -> None:
+    made = ET.fromstring(rsettings.adopt(demo("<model><binary_args> -s --n=1 </binary_args></model>"), OURS).xml)
+    assert made.findtext("model/binary_args") == " -s --n=1 "
 
 
 def test_nodes_of_another_workflow_are_dropped() -> None:
