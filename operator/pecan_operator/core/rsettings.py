@@ -66,13 +66,26 @@ def check_fields(spec: WorkflowSpec) -> tuple[str, ...]:
 
 
 def render(settings: pecanxml.Settings) -> str:
-    """The fields of a workflow as R's pecan.xml, still without the addresses and passwords of services."""
+    """The fields of a workflow as R's pecan.xml, still without the addresses and passwords of services.
+
+    R notes in BETY which posterior of a PFT the runs were drawn from, and knows one only of a PFT that it has taken through
+    the meta-analysis: without a row an SQL error ends it. So PFTs that all bring their posterior files are run without
+    writing to BETY, and for the others there is a meta-analysis, with PEcAn's defaults.
+    """
     root = fromstring(pecanxml.render(replace(settings, hostname=HOST)))
     for part in SEEDS:
         for node in root.findall(part):
             for seed in node.findall("seed"):
                 node.remove(seed)
     _add_database(root, None)
+    if all(pft.posterior_files for pft in settings.pfts):
+        _set(root.find("database/bety"), "write", "FALSE")
+    else:
+        analysis = ET.SubElement(root, "meta.analysis")
+        ET.SubElement(analysis, "iter").text = "3000"
+        effects = ET.SubElement(analysis, "random.effects")
+        ET.SubElement(effects, "on").text = "FALSE"
+        ET.SubElement(effects, "use_ghs").text = "TRUE"
     return pecanxml.as_text(root)
 
 

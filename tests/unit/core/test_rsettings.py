@@ -57,10 +57,25 @@ def test_fields_become_what_pecan_reads() -> None:
         "99000000007", "SIPNET", "git", "/usr/local/bin/sipnet.git",
     ]  # fmt: skip
     assert root.findtext("database/dbfiles") == "/data/dbfiles"
-    assert root.findtext("database/bety/write") == "TRUE"
     assert root.findtext("pfts/pft/posterior.files") == "/data/posteriors/conifer"
     assert root.findall(".//seed") == []
     assert root.findtext("ensemble/samplingspace/parameters/method") == "uniform"
+
+
+def test_pfts_with_posterior_files_are_run_without_bety_where_r_has_no_posterior_of_them() -> None:
+    root = ET.fromstring(rsettings.render(SETTINGS))
+    assert root.findtext("database/bety/write") == "FALSE"
+    assert root.find("meta.analysis") is None
+
+
+@pytest.mark.parametrize(
+    "pfts", [(Pft("temperate.coniferous"),), (Pft("temperate.coniferous"), Pft("soil", posterior_files="/data/soil"))]
+)
+def test_pfts_with_priors_of_bety_go_through_pecans_meta_analysis(pfts: tuple[Pft, ...]) -> None:
+    root = ET.fromstring(rsettings.render(replace(SETTINGS, pfts=pfts)))
+    assert root.findtext("database/bety/write") == "TRUE"
+    assert root.findtext("meta.analysis/iter") == "3000"
+    assert root.findtext("meta.analysis/random.effects/on") == "FALSE"
 
 
 def test_several_sites_stay_pecans_multisettings() -> None:
