@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor.ensemble import Period, member_array, yearly
-from pecan_executor.outputs import BrokenRun, RunOutput, Variable, VariablesMissing, read_run
+from pecan_executor.outputs import BrokenRun, RunOutput, RunReader, Variable, VariablesMissing
 from pecan_executor.plan import RunStatus
 from pecan_executor.units import presentation
 from pecan_operator.core.pecanxml import Ensemble, Settings, Site
@@ -63,7 +63,8 @@ class Reader:
         period: Period,
         caveats: dict[str, None],
     ) -> None:
-        self._settings, self._states, self._names, self._period = settings, states, names, period
+        self._settings, self._states, self._period = settings, states, period
+        self._runs = RunReader(names, settings.start_date, settings.end_date)
         self._lacking: VariablesMissing | None = None
         self.variables: dict[str, Variable] = {}
         self.caveats = caveats
@@ -77,7 +78,7 @@ class Reader:
             raise BrokenRun(f"{status.state}: {status.last_error}" if status.last_error else str(status.state))
         settings = self._settings
         try:
-            output = read_run(Path(plan.outdir), self._names, settings.start_date, settings.end_date)
+            output = self._runs.read(Path(plan.outdir))
         except VariablesMissing as error:
             self._lacking = error
             raise

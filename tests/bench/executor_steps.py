@@ -34,6 +34,8 @@ from pecan_operator.records import RunState
 WORKFLOW_ID = 1
 FIRST_YEAR = 1998
 VARIABLES = ("GPP", "NEE")
+WRITTEN = (*VARIABLES, *(f"other_{number}" for number in range(15)))
+"""As many as DALEC writes."""
 
 
 @dataclass
@@ -90,7 +92,7 @@ def analyse_step(folder: WorkflowFolder, _: Path) -> None:
     assert not left_out, left_out[0]
 
 
-def write_outputs(folder: WorkflowFolder, years: int) -> None:
+def write_outputs(folder: WorkflowFolder, years: int, form: str) -> None:
     plans = read_plan(folder)
     first: dict[int, Path] = {}
     for plan in plans:
@@ -98,24 +100,33 @@ def write_outputs(folder: WorkflowFolder, years: int) -> None:
         template = first.setdefault(plan.member or 1, outdir)
         for year in range(FIRST_YEAR, FIRST_YEAR + years):
             if template == outdir:
-                _write_year(outdir / f"{year}.nc", year, plan.member or 1)
-            else:
-                os.link(template / f"{year}.nc", outdir / f"{year}.nc")
+                _write_year(outdir / f"{year}.nc", year, plan.member or 1, form)
+                continue
+            for name in (f"{year}.nc", f"{year}.nc.var"):
+                (outdir / name).unlink(missing_ok=True)
+                os.link(template / name, outdir / name)
     write_states(folder, [(plan.run_id, RunStatus(RunState.SUCCEEDED, 1, 0, None)) for plan in plans])
 
 
-def _write_year(path: Path, year: int, member: int) -> None:
+def _write_year(path: Path, year: int, member: int, form: str) -> None:
     days = (date(year + 1, 1, 1) - date(year, 1, 1)).days
-    with Dataset(path, "w") as dataset:
-        for name, size in (("time", days), ("lat", 1), ("lon", 1)):
+    start = np.arange(days, dtype=float)
+    with Dataset(path, "w", format=form) as dataset:
+        for name, size in (("lon", 1), ("lat", 1), ("time", None), ("hist_interval", 2)):
             dataset.createDimension(name, size)
-        clock = dataset.createVariable("time", "f8", ("time",))
-        clock.units = f"days since {year}-01-01 00:00:00"
-        clock[:] = np.arange(days)
-        for at, name in enumerate(VARIABLES):
-            variable = dataset.createVariable(name, "f4", ("time", "lat", "lon"))
-            variable.setncatts({"units": "kg C m-2 s-1", "long_name": name})
+        clock = {"units": f"days since {year}-01-01 00:00:00", "calendar": "standard"}
+        for name, dimensions, values in (
+            ("time", ("time",), start),
+            ("time_bounds", ("time", "hist_interval"), np.stack((start, start + 1), axis=1)),
+        ):
+            variable = dataset.createVariable(name, "f8", dimensions)
+            variable.setncatts(clock)
+            variable[:] = values
+        for at, name in enumerate(WRITTEN):
+            variable = dataset.createVariable(name, "f8", ("time", "lat", "lon"), fill_value=-999.0)
+            variable.setncatts({"units": "kg C m-2 s-1", "long_name": name, "missing_value": -999.0})
             variable[:] = 1e-8 * (member - 10 * at) * np.sin(np.arange(days) * np.pi / days).reshape(-1, 1, 1)
+    path.with_name(f"{path.name}.var").write_text("".join(f"{name} {name}\n" for name in WRITTEN))
 
 
 def measured(step: Callable[[WorkflowFolder, Path], None], folder: WorkflowFolder, source: Path) -> tuple[float, int]:

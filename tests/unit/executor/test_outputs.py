@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from netCDF4 import Dataset
 
-from pecan_executor.outputs import BrokenRun, VariablesMissing, read_run
+from pecan_executor.outputs import BrokenRun, RunOutput, RunReader, VariablesMissing
 
 FLUX = "kg C m-2 s-1"
 START, END = date(1999, 12, 30), date(2000, 3, 2)
 FIRST_YEAR, SECOND_YEAR = (START, date(1999, 12, 31)), (date(2000, 1, 1), END)
 ONE = {"GPP": (FLUX, lambda t: t)}
+
+
+def read_run(outdir: Path, names: list[str], start: date, end: date) -> RunOutput:
+    return RunReader(names, start, end).read(outdir)
 
 
 @pytest.mark.parametrize("steps", [1, 8, 48])
