@@ -93,7 +93,8 @@ def _analyse_ensemble(
             subject = subject_of(settings, folder.path, part, variable, ensemble.size)
             files = stack.enter_context(VariableFiles(subject))
             sites = stack.enter_context(SiteFiles(subject, settings.sites))
-            outputs.append((subject, files, stack.enter_context(Pictures(subject)), sites))
+            pictures = stack.enter_context(Pictures(subject, len(settings.sites)))
+            outputs.append((subject, files, pictures, sites))
         for collected in chain(first, places):
             for subject, files, pictures, sites in outputs:
                 result = _place_result(collected, subject.variable.name)
