@@ -74,7 +74,9 @@ class _Header:
         # a single variable with records is the one that is not padded
         stride = recorded[0] if len(recorded) == 1 else sum(map(_padded, recorded))
         variables = {
-            name: Variable(kind.str, begin, records if along else 1, values, stride if along else kind.itemsize * values)
+            name: Variable(
+                kind.str, begin, records if along else 1, values, stride if along else kind.itemsize * values
+            )
             for name, kind, begin, values, along in found
         }
         return Layout(self._data[: self._at], variables)

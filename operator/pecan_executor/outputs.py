@@ -218,7 +218,7 @@ def _marks(dataset: Any, names: Sequence[str]) -> dict[str, tuple[float, ...]] |
             return None
         # the default as a number of the variable's own precision
         default = item.dtype.type(default_fillvals[f"f{item.dtype.itemsize}"])
-        marks[name] = tuple(float(mark) for each in (default, *own) for mark in np.ravel(each))
+        marks[name] = tuple({float(mark) for each in (default, *own) for mark in np.ravel(each)})
     return marks
 
 
@@ -227,7 +227,7 @@ def _clock(dataset: Any, first: date, last: date) -> _Clock:
     days = (last - first).days + 1
     inside = (steps >= 0) & (steps < days)
     index, weights = steps[inside], lengths[inside]
-    covered = np.bincount(index, weights, minlength=days)
+    covered: NDArray[np.float64] = np.bincount(index, weights, minlength=days).astype(np.float64)
     if (covered <= 0).any():
         raise BrokenRun(f"has no value for {first + timedelta(days=int(np.argmax(covered <= 0)))}")
     return _Clock(inside, index, weights, covered)

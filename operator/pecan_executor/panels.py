@@ -115,7 +115,10 @@ def panels_figure(subject: Subject, bins: Bins, panels: Sequence[Panel], first: 
         middle = (scales[0].bottom + _TALL + scales[-1].bottom) / 2
         axes.text(0.3, middle, label, rotation="vertical", ha="center", va="center", multialignment="center")
         figure.legend(
-            handles=_legend(subject.planned), loc="center right", bbox_to_anchor=(1 - 0.05 / width, top / height), ncols=3
+            handles=_legend(subject.planned),
+            loc="center right",
+            bbox_to_anchor=(1 - 0.05 / width, top / height),
+            ncols=3,
         )
     return figure
 
@@ -145,7 +148,9 @@ def _draw_ticks(axes: Axes, scales: Sequence[_Scale]) -> None:
     dates = [day for day in locator.tick_values(num2date(first), num2date(end)) if first <= day <= end]  # type: ignore[no-untyped-call]
     formatter: Any = ConciseDateFormatter(locator, show_offset=False)  # type: ignore[no-untyped-call]
     names = formatter.format_ticks(dates)
-    values = [value for value in MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= value <= high]
+    values = [
+        value for value in MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= value <= high
+    ]
     style: dict[str, Any] = {"fontsize": 7}
     for number, one in enumerate(scales):
         if number % COLUMNS == 0:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pecan_executor.collect import ALL_SITES
-from pecan_executor.ensemble import summarise
+from pecan_executor.ensemble import Period, Statistics, summarise
 from pecan_executor.files import replacing
 from pecan_executor.panels import PANELS, Panel, panels_figure
 from pecan_executor.plots import binned, bins_of, ensemble_figure
@@ -55,6 +55,12 @@ class Pages:
             self._pdf.savefig(figure)
 
 
+def drawn_statistics(period: Period, daily: NDArray[np.float32]) -> Statistics:
+    """What is drawn of the members' daily values at one place."""
+    bins = bins_of(period)
+    return summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
+
+
 class Pictures:
     """Draws place by place: a page for each of a few sites, panels for many, and a page for all sites together. The PNG
     shows the last: all sites together, or the only one."""
@@ -75,17 +81,15 @@ class Pictures:
             self._draw_panels()
         self._pages.__exit__(*error)
 
-    def draw(self, result: PlaceResult, daily: NDArray[np.float32]) -> None:
-        """Draw one place from the members' daily values."""
-        bins = self._bins
-        drawn = summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
+    def draw(self, result: PlaceResult, drawn: Statistics) -> None:
+        """Draw one place; `drawn` is drawn_statistics of its days."""
         if self._sites > MOST_PAGES and result.place.id != ALL_SITES:
             self._waiting.append(Panel(result, drawn))
             if len(self._waiting) == PANELS:
                 self._draw_panels()
         else:
             self._draw_panels()
-            self._pages.add(ensemble_figure(self._subject, result, drawn, bins))
+            self._pages.add(ensemble_figure(self._subject, result, drawn, self._bins))
 
     def _draw_panels(self) -> None:
         if self._waiting:

@@ -107,9 +107,9 @@ class VariableFiles:
         place = result.place
         self._write_netcdf(result)
         standard = self._variable.units
-        start, units = csv_cells(place.id), csv_cells(standard, result.daily_statistics.n)
+        where, units = csv_cells(place.id), csv_cells(standard, result.daily_statistics.n)
         self._daily.writelines(
-            f"{start},{day},{units},{numbers}\n"
+            f"{where},{day},{units},{numbers}\n"
             for day, numbers in zip(self._dates, _texts(result.daily_statistics), strict=True)
         )
         for year, days, numbers in zip(

@@ -1,0 +1,147 @@
+"""The same work on many items in several processes: results in order, and no more of them in memory than are taken."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from pecan_operator.errors import Unavailable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Contra = TypeVar("Contra", contravariant=True)
+
+MOST_PROCESSES = 8
+FEWEST_ITEMS = 100
+"""For each process: with fewer, starting it takes longer than it saves."""
+
+_LAST = "last"
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cpus(limit: Path = _CPU_LIMIT) -> int:
+    """CPUs that this process may use: those it may run on, and no more than its container is given (cgroup v2)."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = limit.read_text().split()
+        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        # no cgroup of its own, or `max`: no limit
+        return allowed
+
+
+def processes_for(items: int) -> int:
+    """How many processes are worth their start."""
+    return max(1, min(cpus(), MOST_PROCESSES, items // FEWEST_ITEMS))
+
+
+def in_order(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+    """The results of `work` on each item, made in forked processes when there are several.
+
+    A process that is ahead waits until its result is taken. `work` must not raise. Raises Unavailable when a process is
+    killed.
+    """
+    if processes < 2:
+        yield from map(work, items)
+        return
+    context = get_context("fork")
+    with ExitStack() as stack:
+        pipes: list[Connection] = []
+        for number in range(processes):
+            ours, theirs = context.Pipe(duplex=False)
+            child = context.Process(target=_send, args=(theirs, work, items[number::processes]), daemon=True)
+            child.start()
+            theirs.close()
+            stack.callback(_end, child, ours)
+            pipes.append(ours)
+        for at in range(len(items)):
+            try:
+                result: Result = pipes[at % processes].recv()
+            except EOFError:
+                raise Unavailable(
+                    "ProcessKilled", "a process that reads outputs was killed: is there enough memory?"
+                ) from None
+            yield result
+
+
+def _send(pipe: Connection, work: Callable[[Item], Result], items: Sequence[Item]) -> None:
+    for item in items:
+        pipe.send(work(item))
+
+
+class Writer(Protocol[Contra]):
+    """What is entered, takes items one after the other, and finishes its files when it is left without an error."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def add(self, item: Contra) -> None: ...
+
+
+class Apart(Generic[Item]):
+    """A writer that works in a forked process of its own. Its errors are raised here, at the latest when it is left."""
+
+    def __init__(self, writer: Writer[Item]) -> None:
+        self._writer = writer
+
+    def __enter__(self) -> Apart[Item]:
+        context = get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._child = context.Process(target=_serve, args=(self._pipe, theirs, self._writer), daemon=True)
+        self._child.start()
+        theirs.close()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                self._pipe.send(_LAST)
+                self._raise_error()
+        finally:
+            # without _LAST the writer ends as after an error
+            self._pipe.close()
+            self._child.join()
+
+    def add(self, item: Item) -> None:
+        """Hand over an item; waits while the process has enough to do."""
+        try:
+            self._pipe.send(item)
+        except BrokenPipeError:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        try:
+            error = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            raise Unavailable("ProcessKilled", "a process that draws was killed: is there enough memory?") from None
+        if error is not None:
+            raise error
+
+
+def _serve(ours: Connection, pipe: Connection, writer: Writer[Any]) -> None:
+    ours.close()
+    try:
+        with writer:
+            for item in iter(pipe.recv, _LAST):
+                writer.add(item)
+    except EOFError:
+        # the other side has failed, and says so itself
+        return
+    except Exception as error:
+        pipe.send(error)
+    else:
+        pipe.send(None)
+
+
+def _end(child: BaseProcess, pipe: Connection) -> None:
+    pipe.close()
+    child.terminate()
+    child.join()
