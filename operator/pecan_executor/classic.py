@@ -30,6 +30,12 @@ class Variable:
     values: int
     stride: int
 
+    @property
+    def end(self) -> int:
+        """Where the last value ends."""
+        size = np.dtype(self.kind).itemsize * self.values
+        return self.begin + (self.records - 1) * self.stride + size if self.records else 0
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -37,6 +43,11 @@ class Layout:
 
     header: bytes
     variables: dict[str, Variable]
+
+    @property
+    def end(self) -> int:
+        """Where the last value ends: netCDF takes what a shorter file lacks for zeros."""
+        return max((one.end for one in self.variables.values()), default=len(self.header))
 
     def values(self, data: bytes, name: str) -> NDArray[np.generic]:
         """A variable's values in the order of the file, as they are there; raises ValueError when the file ends before

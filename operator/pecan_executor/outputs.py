@@ -111,11 +111,15 @@ class RunReader:
         known = self._forms.get(year)
         if known and data and (values := known.values(data)):
             return known, values
+        layout = None
+        with suppress(ValueError):
+            layout = layout_of(data) if data else None
+        if data and layout and len(data) < layout.end:
+            raise BrokenRun(f"cannot be read (it ends {layout.end - len(data)} bytes too early)")
         with Dataset(path) as dataset:
             form, values = _opened(dataset, self._names, first, last)
-        if data:
-            with suppress(ValueError):
-                self._forms[year] = replace(form, layout=layout_of(data)).timed(data)
+        if data and layout:
+            self._forms[year] = replace(form, layout=layout, times=_times(layout, data))
         return form, values
 
 
@@ -146,10 +150,6 @@ class _Form:
     layout: Layout | None = None
     times: tuple[bytes, ...] = ()
 
-    def timed(self, data: bytes) -> _Form:
-        """With the times of a file; raises ValueError when it is not whole."""
-        return replace(self, times=self._times(data))
-
     def values(self, data: bytes) -> list[NDArray[np.float64]] | None:
         """Daily means of a file by variable; None when it differs in more than its values, or one of them is missing or not
         finite."""
@@ -157,7 +157,7 @@ class _Form:
             return None
         found = []
         try:
-            if self._times(data) != self.times:
+            if _times(self.layout, data) != self.times:
                 return None
             for name, marks in self.marks.items():
                 values = self.layout.values(data, name).astype(np.float64)[self.clock.inside]
@@ -168,10 +168,9 @@ class _Form:
             return None
         return found
 
-    def _times(self, data: bytes) -> tuple[bytes, ...]:
-        layout = self.layout
-        assert layout is not None
-        return tuple(layout.values(data, name).tobytes() for name in _TIMES if name in layout.variables)
+
+def _times(layout: Layout, data: bytes) -> tuple[bytes, ...]:
+    return tuple(layout.values(data, name).tobytes() for name in _TIMES if name in layout.variables)
 
 
 def _classic(path: Path) -> bytes | None:

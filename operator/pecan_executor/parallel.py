@@ -22,7 +22,6 @@ MOST_PROCESSES = 8
 FEWEST_ITEMS = 100
 """For each process: with fewer, starting it takes longer than it saves."""
 
-_LAST = "last"
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -94,51 +93,60 @@ class Apart(Generic[Item]):
 
     def __enter__(self) -> Apart[Item]:
         context = get_context("fork")
-        self._pipe, theirs = context.Pipe()
-        self._child = context.Process(target=_serve, args=(self._pipe, theirs, self._writer), daemon=True)
+        items, self._items = context.Pipe(duplex=False)
+        # a pipe of its own: what a socket holds is lost with it
+        self._end, end = context.Pipe(duplex=False)
+        ours = (self._items, self._end)
+        self._child = context.Process(target=_serve, args=(ours, items, end, self._writer), daemon=True)
         self._child.start()
-        theirs.close()
+        items.close()
+        end.close()
         return self
 
     def __exit__(self, *error: Any) -> None:
         try:
             if error[0] is None:
-                self._pipe.send(_LAST)
+                self._send(None)
                 self._raise_error()
         finally:
-            # without _LAST the writer ends as after an error
-            self._pipe.close()
+            # without None the writer ends as after an error
+            self._items.close()
             self._child.join()
+            self._end.close()
 
     def add(self, item: Item) -> None:
         """Hand over an item; waits while the process has enough to do."""
+        self._send(item)
+
+    def _send(self, item: Item | None) -> None:
         try:
-            self._pipe.send(item)
+            self._items.send(item)
         except BrokenPipeError:
             self._raise_error()
 
     def _raise_error(self) -> None:
         try:
-            error = self._pipe.recv()
-        except (EOFError, ConnectionError):
+            error = self._end.recv()
+        except EOFError:
             raise Unavailable("ProcessKilled", "a process that draws was killed: is there enough memory?") from None
         if error is not None:
             raise error
 
 
-def _serve(ours: Connection, pipe: Connection, writer: Writer[Any]) -> None:
-    ours.close()
+def _serve(others: Sequence[Connection], items: Connection, end: Connection, writer: Writer[Any]) -> None:
+    for pipe in others:
+        pipe.close()
     try:
         with writer:
-            for item in iter(pipe.recv, _LAST):
+            for item in iter(items.recv, None):
                 writer.add(item)
     except EOFError:
         # the other side has failed, and says so itself
         return
     except Exception as error:
-        pipe.send(error)
+        end.send(error)
     else:
-        pipe.send(None)
+        end.send(None)
 
 
 def _end(child: BaseProcess, pipe: Connection) -> None:
