@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -44,7 +45,7 @@ def processes_for(items: int) -> int:
 def in_order(work: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
     """The results of `work` on each item, made in forked processes when there are several.
 
-    A process that is ahead waits until its result is taken. `work` must not raise. Raises Unavailable when a process is
+    A process that is ahead waits until its result is taken. Raises what `work` raises, and Unavailable when a process is
     killed.
     """
     if processes < 2:
@@ -62,17 +63,30 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], processes: i
             pipes.append(ours)
         for at in range(len(items)):
             try:
-                result: Result = pipes[at % processes].recv()
+                answer: Result | _Raised = pipes[at % processes].recv()
             except EOFError:
                 raise Unavailable(
                     "ProcessKilled", "a process that reads outputs was killed: is there enough memory?"
                 ) from None
-            yield result
+            if isinstance(answer, _Raised):
+                raise answer.error
+            yield answer
 
 
 def _send(pipe: Connection, work: Callable[[Item], Result], items: Sequence[Item]) -> None:
-    for item in items:
-        pipe.send(work(item))
+    try:
+        for item in items:
+            pipe.send(work(item))
+    except BrokenPipeError:
+        # nobody takes the rest
+        return
+    except Exception as error:
+        pipe.send(_Raised(error))
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
 
 
 class Writer(Protocol[Contra]):

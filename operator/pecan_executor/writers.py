@@ -23,6 +23,7 @@ from pecan_executor.outputs import Variable
 from pecan_executor.units import Presentation, presentation
 from pecan_operator.core.pecanxml import Settings
 
+_CHUNK_CACHE_BYTES = 2**20
 STATISTIC_COLUMNS = ("n", "mean", "sd", *(f"q{100 * q:g}" for q in QUANTILES))
 
 
@@ -184,6 +185,9 @@ class VariableFiles:
             name, kind, dimensions, fill_value=fill, compression="zlib" if large else None, complevel=1
         )
         variable.setncatts(attributes)
+        if large:
+            # a site is written once: what is kept of earlier ones, up to 64 MiB a variable, is for nobody
+            variable.set_var_chunk_cache(_CHUNK_CACHE_BYTES)
         return variable
 
     def _write_netcdf(self, result: PlaceResult) -> None:

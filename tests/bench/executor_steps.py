@@ -1,9 +1,10 @@
 """Prepare and analyse of many sites by many members, with the model left out: runs a second, and peak memory.
 
 By itself, without a cluster: `python tests/bench/executor_steps.py [--sites 50 198] [--members 20] [--years 8]
-[--form NETCDF3_CLASSIC] [--repeat 1] [--cpus N]`; `--sites 50 200 500` shows how memory grows from 1,000 to 10,000 runs. BETY answers from memory. The outputs are daily and as large as DALEC's, in the form that its image and PEcAn's R write
+[--form NETCDF3_CLASSIC] [--repeat 1] [--cpus N]`; `--sites 50 200 500` shows how memory grows from 1,000 to 10,000 runs.
+BETY answers from memory. The outputs are daily and as large as DALEC's, in the form that its image and PEcAn's R write
 (NETCDF4: that of other models), different for each member and linked from site to site. `floor` is what netCDF4 takes, in
-this very run and on one CPU, to open all those files and to close them.
+this very run and on one CPU, to open and close the files of a run.
 """
 
 from __future__ import annotations

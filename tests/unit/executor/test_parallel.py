@@ -47,6 +47,16 @@ def test_a_killed_reader_is_told() -> None:
         list(in_order(work, range(9), 3))
 
 
+def test_what_the_work_raises_is_raised_here() -> None:
+    def work(number: int) -> float:
+        return 1 / (4 - number)
+
+    results = in_order(work, range(9), 3)
+    assert len(list(islice(results, 4))) == 4
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
 class Lines:
     """Writes what it is given to a file, which appears when it is left without an error."""
 
