@@ -43,7 +43,7 @@ _LEFT, _BELOW, _ABOVE = 0.85, 0.5, 0.9
 _WIDTH, _TALL, _APART = 2.05, 0.72, 0.25
 """Inches: the page without its notes, its margins, the size of a panel and the room between two of a row."""
 
-_LETTERS = 34
+_LETTERS = 36
 """That fit above a panel."""
 
 _TICK = 0.035
@@ -179,7 +179,7 @@ def _label(axes: Axes, panel: Panel, scale: _Scale, planned: int) -> None:
     top, numbers = scale.bottom + _TALL + 0.04, _numbers(panel.result.yearly.mean(axis=1), planned)
     name, room = panel.result.place.name, _LETTERS - len(numbers)
     name = name if len(name) <= room else f"{name[: room - 1].rstrip(' ,(')}…"
-    axes.text(scale.left, top, name, fontsize=7.5, va="baseline")
+    axes.text(scale.left, top, name, fontsize=7, va="baseline")
     axes.text(scale.left + _WIDTH, top, numbers, fontsize=7, va="baseline", ha="right", color=GREY)
 
 
