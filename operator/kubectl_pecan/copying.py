@@ -7,6 +7,7 @@ with. It gets its name when all its bytes are those of the other side.
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def decide_copy(source: Digest, target: Digest | None, partial_size: int | None,
 
 def partial_name(name: str, source: Digest) -> str:
     """The name of a copy that is not whole yet."""
-    return f".{name[:200]}.{source.sha256[:16]}.part"
+    beginning = os.fsencode(name)[:200].decode(errors="ignore")
+    return f".{beginning}.{source.sha256[:16]}.part"
 
 
 def local_digest(path: Path) -> Digest | None:

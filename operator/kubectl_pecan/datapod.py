@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,8 @@ PROGRAM = Path(__file__).with_name("pod_program.py")
 # and a file there must not be taken for a module.
 SESSION = ("python3", "-I", "-c", "import os; exec(os.environ['PECAN_PROGRAM'])")
 _JOB_NAME = "batch.kubernetes.io/job-name"
-_COMPONENT = {"app.kubernetes.io/component": "data"}
+_CHECK_LABELS = {"app.kubernetes.io/managed-by": "pecan-operator", "app.kubernetes.io/component": "data"}
+_CHECK_NAME = re.compile(r".*-datacheck[0-9a-f]+")
 _POD_FIELDS = ("automountServiceAccountToken", "enableServiceLinks", "securityContext", "imagePullSecrets", "volumes")
 _CONTAINER_FIELDS = ("image", "imagePullPolicy", "securityContext", "volumeMounts")
 
@@ -38,14 +40,34 @@ def check_job_of(platform: Manifest, jobs: Sequence[Manifest]) -> Manifest:
 
     Raises CliError when there is none yet.
     """
-    uid = platform["metadata"]["uid"]
-    mine = [job for job in jobs if any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences") or [])]
+    mine = [job for job in jobs if _is_check_of(platform, job)]
     if not mine:
         raise CliError(
             ExitCode.NOT_READY,
             f"PecanPlatform {platform['metadata']['name']} has no data volume yet: `kubectl pecan platform` says why",
         )
     return max(mine, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+
+
+def _is_check_of(platform: Manifest, job: Manifest) -> bool:
+    """Whether a Job is the operator's check of the claim that is the platform's /data now, and nobody's lookalike."""
+    metadata, pod = job["metadata"], job["spec"]["template"]["spec"]
+    controllers = {owner["uid"] for owner in metadata.get("ownerReferences") or [] if owner.get("controller")}
+    claims = {
+        each["name"]: (each.get("persistentVolumeClaim") or {}).get("claimName") for each in pod.get("volumes") or []
+    }
+    mounts = [
+        {each["mountPath"]: claims.get(each["name"]) for each in container.get("volumeMounts") or []}
+        for container in pod["containers"]
+    ]
+    claim = (platform.get("status") or {}).get("dataClaim")
+    return (
+        controllers == {platform["metadata"]["uid"]}
+        and (metadata.get("labels") or {}).items() >= _CHECK_LABELS.items()
+        and _CHECK_NAME.fullmatch(metadata["name"]) is not None
+        and claim is not None
+        and [each.get(DATA) for each in mounts] == [claim]
+    )
 
 
 def data_job(check: Mapping[str, Any], name: str) -> Manifest:
@@ -114,7 +136,7 @@ def running(pods: Sequence[Mapping[str, Any]]) -> str | None:
 def data_volume(api: Api, sleep: Callable[[float], None] = time.sleep) -> Iterator[Volume]:
     """A session at the namespace's data volume; its pod is removed at the end, whatever the end."""
     platform = platform_of(api.list("PecanPlatform"))
-    check = check_job_of(platform, api.list("Job", _COMPONENT))
+    check = check_job_of(platform, api.list("Job", _CHECK_LABELS))
     name = f"kubectl-pecan-{secrets.token_hex(4)}"
     api.create(data_job(check, name))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from kubectl_pecan.progress import Counts, Pace, condition, duration, rate_words
 
 Object = Mapping[str, Any]
 BAR_CELLS = 50
+MOST_COPIES = 50
 _CELLS = {
     "succeeded": ("█", "green"),
     "failed": ("x", "red"),
@@ -209,8 +211,15 @@ def files_table(entries: Sequence[Object]) -> Table:
     return made
 
 
-def copies_table(copies: Sequence[Object]) -> Table:
+def copies_table(copies: Sequence[Object]) -> RenderableType:
+    """Files and what was done with them; of more than MOST_COPIES the first, and what became of how many in all."""
     made = table("size", "what", "file", right=("size",))
-    for each in copies:
+    for each in copies[:MOST_COPIES]:
         made.add_row(size_words(each["size"]), Text(each["action"]), Text(shown(each["file"])))
-    return made
+    left = len(copies) - MOST_COPIES
+    if left <= 0:
+        return made
+    numbers = Counter(each["action"] for each in copies)
+    said = ", ".join(f"{number} {action}" for action, number in numbers.items())
+    size = size_words(sum(each["size"] for each in copies))
+    return Group(made, Text(f"and {left} more, which -o json names too; in all {len(copies)} files of {size}: {said}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from kubectl_pecan.errors import CliError, ExitCode
 
 DATA = "/data"
 BLOCK = 1 << 18
+SYSTEM = os.name
 _FRAME = 1 << 15
 
 
@@ -60,7 +62,7 @@ class Volume:
     def files(self, folder: str, without: Sequence[str] = ()) -> list[RemoteFile]:
         """The files of a folder and of the folders in it, but for those called `without`; none that are hidden.
 
-        Their paths are below the folder wherever that is, on Windows too: INVALID for any that is not.
+        Their paths are below the folder wherever that is, on Windows too: INVALID for any that is not, or is no path there.
         """
         fields, _ = self._ask({"op": "files", "path": folder, "without": list(without)})
         files = [RemoteFile(**file) for file in fields["files"]]
@@ -68,8 +70,8 @@ class Volume:
             if _leads_out(file.path):
                 raise CliError(
                     ExitCode.INVALID,
-                    f"{folder} on the data volume has a file {file.path!r}, a name that could lead out of a folder here: "
-                    "rename it there",
+                    f"{folder} on the data volume has a file {file.path!r}, a name that cannot be that of a file in a "
+                    "folder here: rename it there",
                 )
         return files
 
@@ -116,7 +118,9 @@ class Volume:
 
 
 def _leads_out(path: str) -> bool:
-    return "\\" in path or ":" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
+    # There `\\` is a `/` too, and `C:` another place; elsewhere names may have them, as WRF's do.
+    is_other_place = SYSTEM == "nt" and not {"\\", ":"}.isdisjoint(path)
+    return is_other_place or not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _error(fields: dict[str, Any], request: dict[str, Any]) -> CliError:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor.ensemble import Period, member_array, yearly
-from pecan_executor.outputs import BrokenRun, RunOutput, RunReader, Variable, VariablesMissing
+from pecan_executor.outputs import BrokenRun, RunOutput, RunReader, Variable, VariablesMissing, check_magnitudes
 from pecan_executor.parallel import in_order, processes_for
 from pecan_executor.plan import RunStatus
 from pecan_executor.units import presentation
@@ -98,6 +98,7 @@ class Reader:
             return Refusal(f"{status.state}: {status.last_error}" if status.last_error else str(status.state))
         try:
             output = self._runs.read(Path(plan.outdir))
+            check_magnitudes(output, self._first)
         except VariablesMissing as error:
             return Refusal(str(error), error.missing, error.available)
         except BrokenRun as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -24,6 +24,8 @@ from pecan_operator.core.pecanxml import Site
 
 FEWEST_SITES = 4
 _LEAST_AREA, _MOST_AREA = 14.0, 260.0
+# around the globe with room for the markers, but no degree twice
+_WIDEST = 366.0
 _ZERO_IS_MIDDLE = "RdBu_r"
 _ONE_SIGN = "viridis"
 
@@ -89,7 +91,9 @@ class SiteFiles:
 def map_figure(subject: Subject, rows: Sequence[SiteSummary], without: Sequence[Place]) -> Figure:
     """A map of at least one site: the colour is the mean over the members, the area of the marker their standard
     deviation. Sites `without` a whole run are crosses."""
-    places = [*(row.place for row in rows), *without]
+    places = side_by_side([*(row.place for row in rows), *without])
+    rows = [replace(row, place=place) for row, place in zip(rows, places, strict=False)]
+    without = places[len(rows) :]
     west, east, south, north = _extent(places)
     aspect = _aspect((south + north) / 2)
     height = 6.9 * (north - south) * aspect / (east - west) + 1.2
@@ -170,13 +174,26 @@ def _areas(spreads: NDArray[np.float64], largest: float, most: float) -> NDArray
 def _colours(means: NDArray[np.float64]) -> tuple[Normalize, str]:
     """White is zero where there are values on both sides of it."""
     low, high = float(means.min()), float(means.max())
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-30):
+        room = 0.01 * max(abs(low), 1e-6)
+        return Normalize(low - room, high + room), _ONE_SIGN
     if low < 0 < high:
         limit = max(-low, high)
         return TwoSlopeNorm(0, -limit, limit), _ZERO_IS_MIDDLE
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        room = 0.01 * max(abs(low), 1e-6)
-        return Normalize(low - room, high + room), _ONE_SIGN
     return Normalize(low, high), _ONE_SIGN
+
+
+def side_by_side(places: Sequence[Place]) -> list[Place]:
+    """The places with longitudes that grow on beyond 180 degrees east where all of them fit into half of the globe that
+    way, as at 179 and -179, and not the usual one."""
+    lon = np.array([(place.lon + 180) % 360 - 180 for place in places])
+    east_of = np.sort(lon)
+    # the widest gap between neighbours is beside the map, and the place after it the most western
+    gaps = np.diff(east_of, append=east_of[0] + 360)
+    west = east_of[(int(np.argmax(gaps)) + 1) % len(lon)]
+    if 360 - gaps.max() <= 180:
+        lon = np.where(lon < west, lon + 360, lon)
+    return [replace(place, lon=float(at)) for place, at in zip(places, lon, strict=True)]
 
 
 def _extent(places: Sequence[Place]) -> tuple[float, float, float, float]:
@@ -184,7 +201,7 @@ def _extent(places: Sequence[Place]) -> tuple[float, float, float, float]:
     lon, lat = [place.lon for place in places], [place.lat for place in places]
     middle, centre = (min(lat) + max(lat)) / 2, (min(lon) + max(lon)) / 2
     aspect = _aspect(middle)
-    across = 1.12 * max(max(lon) - min(lon), 0.05)
+    across = min(1.12 * max(max(lon) - min(lon), 0.05), _WIDEST)
     up = 1.16 * max(max(lat) - min(lat), 0.05)
     # the shape of the figure: neither a column nor a strip
     across = max(across, up * aspect / 0.8)
@@ -200,12 +217,17 @@ def _aspect(latitude: float) -> float:
 def _draw_degrees(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 5, 6, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 6, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _degree(value, "EW")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _longitude(value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _degree(value, "NS")))
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")
     axes.grid(color="#D9D9D9", linewidth=0.5)
     axes.set_axisbelow(True)
+
+
+def _longitude(value: float) -> str:
+    turned = (value + 180) % 360 - 180
+    return "180°" if round(turned, 4) == -180 else _degree(turned, "EW")
 
 
 def _degree(value: float, letters: str) -> str:

@@ -26,6 +26,8 @@ _ROUNDING_DAYS = 1e-6
 _TIMES = ("time", "time_bounds")
 _CONVERTED = {"scale_factor", "add_offset", "valid_min", "valid_max", "valid_range", "_Unsigned"}
 _MOST_BYTES = 64 * 2**20
+LARGEST = 1e30
+"""No variable of PEcAn's is as large in any unit; netCDF's own fill values are larger, and its squares still finite."""
 
 
 class BrokenRun(Exception):
@@ -276,3 +278,13 @@ def _steps(dataset: Any, first: date) -> tuple[NDArray[np.int64], NDArray[np.flo
 
 def _caveats(dataset: Any) -> tuple[str, ...]:
     return tuple(line.strip() for line in str(getattr(dataset, "caveats", "")).splitlines() if line.strip())
+
+
+def check_magnitudes(output: RunOutput, first: date) -> None:
+    """Raises BrokenRun for a daily mean beyond LARGEST; `first` is the first day of the output."""
+    for name, values in output.daily.items():
+        beyond = np.abs(values) > LARGEST
+        if beyond.any():
+            at = int(np.argmax(beyond))
+            day = first + timedelta(days=at)
+            raise BrokenRun(f"has a {name} of {values[at]:.3g} on {day}: the model has blown up")

@@ -12,19 +12,20 @@ import bz2
 import lzma
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pecan_executor.datafiles import inside
+from pecan_executor.datafiles import data_folder
 from pecan_executor.distributions import Samples
 from pecan_executor.numerals import finite
-from pecan_executor.tables import MOST_BYTES, existing_file, prior_row, refusal, trait_name
+from pecan_executor.tables import MOST_BYTES, open_table, prior_row, refusal, trait_name
 from pecan_operator.core.pecanxml import Prior
+from pecan_operator.errors import UserError
 
 Objects = dict[str, Any]
 
@@ -36,6 +37,8 @@ _PACKED: dict[bytes, Callable[[], Any]] = {
     b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES),
 }
 _VALUE = "beta.o"
+_NAMES = ("prior.distns", "post.distns", "trait.mcmc")
+UNREADABLE = "UnreadableRData"
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,15 @@ class _Chains:
 def read_posteriors(path: Path, data: Path) -> dict[str, Prior | Samples]:
     """By trait what the file, or the RData files of the folder, say: samples win over post.distns over prior.distns.
 
-    Samples of traits belong together when they were fitted together, which PEcAn's data assimilation tells by a file
-    mcmc.pda.* in the same folder. Raises UserError naming file, object and what to do.
+    Samples of traits belong together when they were fitted together, which PEcAn's data assimilation tells by its names:
+    trait.mcmc.pda.*, and a file mcmc.pda.* in the same folder. Traits of a meta-analysis, which it leaves in the same
+    file, have another number of iterations, and are a group of their own.
+    Of a folder a file that cannot be read is passed over if its name is not that of what is looked for: R's history of a
+    data assimilation holds more than data. Raises UserError naming file, object and what to do.
     """
-    folder = path if inside(path, data).is_dir() else path.parent
-    files = _files(path)
-    objects = [(file, _objects(file, data)) for file in files]
+    held = data_folder(path, data)
+    folder, files = (path.parent, [path]) if held is None else (path, _files(path, held))
+    objects = [(file, found) for file in files if (found := _objects_of(file, data, held is not None)) is not None]
     traits: dict[str, Prior | Samples] = {}
     for name in ("prior.distns", "post.distns"):
         for file, found in objects:
@@ -73,26 +79,33 @@ def read_posteriors(path: Path, data: Path) -> dict[str, Prior | Samples]:
         names = " and ".join(file.name for file, _ in sampled.values())
         raise refusal(path, f" has samples in {names}: name the file that counts")
     for file, each in sampled.values():
-        joint = "posteriorFiles" if any(_is_joint(other) for other in folder.iterdir()) else None
-        traits |= _samples(each, file, joint)
+        traits |= _samples(each, file, any(map(_is_joint, (file.name, *(data_folder(folder, data) or ())))))
     if not traits:
-        held = ", ".join(sorted({name[:80] for _, found in objects for name in found})[:10]) or "nothing"
-        raise refusal(path, f" holds {held}, but no prior.distns, post.distns or trait.mcmc")
+        known = ", ".join(sorted({name[:80] for _, found in objects for name in found})[:10]) or "nothing"
+        raise refusal(path, f" holds {known}, but no prior.distns, post.distns or trait.mcmc")
     return traits
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, names: Iterable[str]) -> list[Path]:
     """Of several files with the same object the first counts, and post.distns.Rdata, PEcAn's link to the latest, is it."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".rdata")
+    files = [path / name for name in sorted(names) if name.lower().endswith(".rdata")]
     if not files:
         raise refusal(path, " has no file that ends in .Rdata: name PEcAn's folder of the PFT, or a file")
     return sorted(files, key=lambda file: file.name.lower() != "post.distns.rdata")
 
 
-def _is_joint(file: Path) -> bool:
-    return file.name.lower().startswith("mcmc.pda.")
+def _is_joint(name: str) -> bool:
+    return name.lower().removeprefix("trait.").startswith("mcmc.pda.")
+
+
+def _objects_of(path: Path, data: Path, may_be_other: bool) -> Objects | None:
+    """What is in a file; None when that cannot be read and the file `may_be_other` than one of those looked for."""
+    try:
+        return _objects(path, data)
+    except UserError as error:
+        if may_be_other and error.reason == UNREADABLE and not path.name.lower().startswith(_NAMES):
+            return None
+        raise
 
 
 def _objects(path: Path, data: Path) -> Objects:
@@ -111,20 +124,21 @@ def _objects(path: Path, data: Path) -> Objects:
             items = list(_items(parsed.object))
         except Exception as error:
             what = "it is damaged or holds more than data; save the data again with R's save()"
-            raise refusal(path, f" cannot be read as RData ({type(error).__name__}): {what}") from None
+            raise UserError(UNREADABLE, f"{path} cannot be read as RData ({type(error).__name__}): {what}") from None
         for name, item in items:
             try:
                 objects[name] = rdata.conversion.convert(
                     item, classes, default_encoding=parsed.extra.encoding or "utf-8"
                 )
             except Exception as error:
-                if name in ("prior.distns", "post.distns", "trait.mcmc"):
+                if name in _NAMES:
                     raise refusal(path, f": {name} cannot be understood ({type(error).__name__}: {error})") from None
     return objects
 
 
 def _unpacked(path: Path, data: Path) -> bytes:
-    packed = existing_file(path, data).read_bytes()
+    with open_table(path, data) as file:
+        packed = file.read()
     for magic, decompressor in _PACKED.items():
         if packed.startswith(magic):
             stream = decompressor()
@@ -177,10 +191,10 @@ def _sampled(objects: Objects) -> dict[str, _Chains] | None:
     return None
 
 
-def _samples(sampled: Mapping[str, _Chains], path: Path, joint: str | None) -> dict[str, Samples]:
+def _samples(sampled: Mapping[str, _Chains], path: Path, is_joint: bool) -> dict[str, Samples]:
     traits: dict[str, Samples] = {}
-    for name, chains in sampled.items():
-        trait_name(name, path, ", trait.mcmc")
+    for given, chains in sampled.items():
+        name = trait_name(str(given), path, ", trait.mcmc")
         place = f", trait.mcmc of {name}"
         parts = []
         for number, chain in enumerate(chains.chains, start=1):
@@ -198,16 +212,14 @@ def _samples(sampled: Mapping[str, _Chains], path: Path, joint: str | None) -> d
             parts.append(values)
         if not sum(map(len, parts)):
             raise refusal(path, f"{place}: there are no iterations")
-        traits[name] = Samples(np.concatenate(parts), joint)
-    lengths = {name: len(each.values) for name, each in traits.items()}
-    if joint is not None and len(set(lengths.values())) > 1:
-        fewest, most = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
-        raise refusal(
-            path,
-            f", trait.mcmc: {fewest} has {lengths[fewest]} iterations, {most} {lengths[most]}, but those of one data "
-            "assimilation belong together",
-        )
-    return traits
+        traits[name] = Samples(np.concatenate(parts))
+    if not is_joint:
+        return traits
+    several = len({len(each.values) for each in traits.values()}) > 1
+    return {
+        name: replace(each, joint=f"posteriorFiles, {len(each.values)} iterations" if several else "posteriorFiles")
+        for name, each in traits.items()
+    }
 
 
 def _priors(frame: Any, path: Path, name: str) -> dict[str, Prior]:

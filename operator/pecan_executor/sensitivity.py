@@ -140,7 +140,8 @@ def _effect(response: Response) -> Effect:
         cv=_ratio(float(np.std(response.draws, ddof=1)), middle),
         sensitivity=sensitivity,
         elasticity=_ratio(sensitivity * middle, output),
-        variance=float(np.var(estimates, ddof=1)),
+        # of differences, so that rounding is no variance where f does not change
+        variance=float(np.var(estimates - output, ddof=1)),
     )
 
 

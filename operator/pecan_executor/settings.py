@@ -380,8 +380,13 @@ def _years(node: _Node, first_year: int, last_year: int) -> tuple[int | None, in
 
 
 def _stop_on_error(runs: list[_Node], ensemble: _Node | None, sensitivity: _Node | None) -> bool:
-    node = runs[0].find("stop_on_error")
-    if node:
-        return node.flag()
     one_run = len(runs) == 1 and ensemble is not None and ensemble.one("size").whole(minimum=1) == 1
-    return one_run and sensitivity is None
+    given = [node.find("stop_on_error") for node in runs]
+    stops = [node.flag() if node else one_run and sensitivity is None for node in given]
+    for node, stop in zip(runs, stops, strict=True):
+        if stop != stops[0]:
+            _refuse(
+                f"{node.place}/stop_on_error is another than that of {runs[0].place}, but a workflow stops with all its "
+                "sites or with none: give the same at every site, or spec.stopOnError"
+            )
+    return stops[0]

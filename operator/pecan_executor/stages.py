@@ -53,6 +53,10 @@ class Stages:
     def __init__(self, folder: WorkflowFolder, now: Callable[[], datetime] = _now) -> None:
         self._path, self._now = folder.status, now
 
+    def has_begun(self, stage: Stage) -> bool:
+        """Whether a stage is at work, done or failed."""
+        return stage in self._read()
+
     def start(self, stage: Stage) -> None:
         """A stage is at work. One that is already, or is done, keeps its line; one that failed begins again."""
         lines = self._read()

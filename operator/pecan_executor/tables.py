@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from pecan_executor import distributions
-from pecan_executor.datafiles import data_file
+from pecan_executor.datafiles import open_data_file
 from pecan_executor.distributions import Samples
 from pecan_executor.numerals import finite
 from pecan_operator.core.pecanxml import Prior
@@ -31,13 +34,14 @@ def refusal(path: Path, what: str) -> UserError:
     return UserError("BadParameters", f"{path}" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in what))
 
 
-def existing_file(path: Path, data: Path) -> Path:
-    """Where the path leads; raises UserError when that is no file of the data volume, or too large a one."""
-    real = data_file(path, data)
-    size = real.stat().st_size
-    if size > MOST_BYTES:
-        raise refusal(path, f" has {size} bytes, more than the {MOST_BYTES} that are read: leave rows out")
-    return real
+@contextmanager
+def open_table(path: Path, data: Path) -> Iterator[BinaryIO]:
+    """A file to read; raises UserError when it is no file of the data volume, or too large a one."""
+    with open_data_file(path, data) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MOST_BYTES:
+            raise refusal(path, f" has {size} bytes, more than the {MOST_BYTES} that are read: leave rows out")
+        yield file
 
 
 def trait_name(name: str, path: Path, place: str) -> str:
@@ -125,8 +129,8 @@ def rows_of(path: Path, data: Path) -> Iterator[tuple[list[str], Iterator[tuple[
     """The header of a CSV file and its rows with their numbers, the header being 1; empty lines are left out."""
     number = 1
     try:
-        with existing_file(path, data).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+        with open_table(path, data) as file:
+            reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
             header = next(reader, [])
             if not any(name.strip() for name in header):
                 raise refusal(path, " is empty: its first line names the columns")

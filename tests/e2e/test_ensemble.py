@@ -153,7 +153,8 @@ def test_each_run_was_executed_once(site: Site, finished: Manifest) -> None:
 
 
 def test_workers_leave_when_there_is_no_work(site: Site, finished: Manifest) -> None:
-    seconds = wait(lambda: not site.workers("dalec"), 45, lambda: site.status("dalec", "PecanModel"))
+    # After two bursts in a row idle workers stay four times idleSeconds; then their pods end.
+    seconds = wait(lambda: not site.workers("dalec"), 60, lambda: site.status("dalec", "PecanModel"))
     print(f"MEASURED no worker pod {seconds:.1f} s after the tests before (idleSeconds 10)")
     wait(
         lambda: site.status("dalec", "PecanModel").get("phase") == "Idle",

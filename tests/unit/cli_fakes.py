@@ -64,8 +64,8 @@ def check_job(owner: Object) -> Object:
         "metadata": {
             "name": "pecan-datacheck12345678",
             "creationTimestamp": "2026-05-01T08:00:00Z",
-            "labels": {"app.kubernetes.io/component": "data"},
-            "ownerReferences": [{"uid": owner["metadata"]["uid"]}],
+            "labels": {"app.kubernetes.io/managed-by": "pecan-operator", "app.kubernetes.io/component": "data"},
+            "ownerReferences": [{"uid": owner["metadata"]["uid"], "controller": True}],
         },
         "spec": {
             "template": {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pecan_adapter.command import Log, run_command
 from pecan_adapter.config import RunConfig
 from pecan_adapter.standard_output import write_standard_output
 from pecan_wofost.parameters import MODEL, NAMES, Parameters, parameters_of
-from pecan_wofost.standard_output import ORIGIN, standard_series
+from pecan_wofost.standard_output import ORIGIN, UNRIPE, is_ripe, standard_series
 from pecan_wofost.weather import read_weather
 
 
@@ -26,7 +28,8 @@ def _run(config: RunConfig, log: Log) -> None:
     result = simulate(parameters, provider, config.start, config.end)
     for season in result.seasons:
         log(season)
-    for path in write_standard_output(standard_series(result.rows, config.start, result.saturated), config, ORIGIN):
+    origin = ORIGIN if is_ripe(result.rows) else replace(ORIGIN, caveats=UNRIPE + ORIGIN.caveats)
+    for path in write_standard_output(standard_series(result.rows, config.start, result.saturated), config, origin):
         log(f"wrote {path}")
 
 

@@ -7,8 +7,9 @@ CARBON_IN_CH2O of assimilates; what of the assimilates becomes neither is respir
   maintenance and growth respiration;
 - TotLivBiom changes by NPP less litter_carbon_flux, but on the day of emergence, when seed or seedlings (TDWI) become
   crop, and on the day of harvest, when all of it goes;
-- CropYield is the yield of the calendar year, dry matter (not carbon): the largest weight that storage organs reach in
-  it, on every day of it, so that the year's mean, which analyses use, is the yield.
+- CropYield is what is harvested in the calendar year, dry matter (not carbon): the largest weight that storage organs
+  reach in each season that ends in it, on every day of it, so that the year's mean, which analyses use, is the yield. A
+  crop that stands when the run ends counts for the last year.
 
 WOFOST 7.2 has no soil carbon, so there is no HeteroResp and no NEE. Fluxes are means over the day, pools the state at
 its end. Where no crop stands all of them are 0.
@@ -34,10 +35,14 @@ ORIGIN = Origin(
     caveats="Crop, soil and calendar are those of pcse's demonstration data (Andalusia, 2000) where the run does not "
     "say otherwise; nothing is calibrated for the site.\n"
     "Carbon is taken as 0.45 of dry matter (Bolinder et al. 2007).\n"
-    "CropYield is what storage organs weigh, also of a crop that is not ripe when the year or the run ends.\n"
     "SoilMoistFrac is of the rooted layer: where no crop stands, of a layer that differs, or 0; its means over a year mix "
     "them.",
 )
+
+UNRIPE = "CropYield has the storage organs of crops that were not ripe when their season or the run ended.\n"
+"""The caveat of a run that has such crops."""
+RIPE = 2.0
+"""WOFOST's development stage (DVS) at maturity."""
 
 CROP_STATES = ("DVS", "LAI", "WLV", "WST", "WRT", "WSO", "TWSO")
 CROP_RATES = ("GASS", "DMI", "DRLV", "DRST", "DRRT", "DRSO", "TRA")
@@ -127,16 +132,26 @@ def standard_series(rows: Sequence[Row], start: date, saturated: float) -> list[
     made = []
     for v in VARIABLES:
         values = np.array([v.value(day) for day in days])
-        made.append(Series(v.name, v.units, v.long_name, _largest(values, years) if v.name == CROP_YIELD else values))
+        made.append(Series(v.name, v.units, v.long_name, _harvested(values, years) if v.name == CROP_YIELD else values))
     return made
 
 
-def _largest(values: Array, years: NDArray[np.int64]) -> Array:
-    """The year's largest value on each of its days."""
-    _, index = np.unique(years, return_inverse=True)
-    largest = np.full(index.max() + 1, -np.inf)
-    np.maximum.at(largest, index, values)
-    return largest[index]
+def is_ripe(rows: Sequence[Row]) -> bool:
+    """Whether every crop with storage organs was ripe when its season or the run ended; rows as in standard_series."""
+    ends = [(row["DVS"] or 0.0, (row["TWSO"] or 0.0) if _stands(row) else 0.0) for row in rows]
+    last = [before for before, after in pairwise([*ends, (0.0, 0.0)]) if before[1] > 0 and not after[1] > 0]
+    return all(stage >= RIPE for stage, _ in last)
+
+
+def _harvested(values: Array, years: NDArray[np.int64]) -> Array:
+    """Of what grows in seasons and is 0 between them: the seasons' largest values, summed over those that end in a year,
+    on each of the year's days. A season ends on the day after its last value, or with the run."""
+    grows = np.pad(values > 0, 1)
+    begins, ends = np.flatnonzero(~grows[:-1] & grows[1:]), np.flatnonzero(grows[:-1] & ~grows[1:])
+    harvest = np.zeros_like(values)
+    for begin, end in zip(begins, ends, strict=True):
+        harvest += np.where(years == years[min(int(end), len(years) - 1)], values[begin:end].max(), 0.0)
+    return harvest
 
 
 def _stands(row: Row) -> bool:

@@ -40,6 +40,7 @@ RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 # What the worker leaves beside job.log when the attempt has come to its end, until the next one begins.
 RESULT = ".pecan-result.json"
 RUN_FOLDERS = ("run", "out")
+MOST_OPENED = 10
 
 app = typer.Typer()
 
@@ -181,7 +182,10 @@ def plot(
     context: ContextOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Copy the figures of a workflow, and open them."""
+    """Copy the figures of a workflow, and open them.
+
+    Of more than ten the first ten are opened.
+    """
     now = session(namespace, context, output)
     workflow = now.api.get(KIND, name)
     if not (workflow.get("status") or {}).get("results"):
@@ -190,7 +194,7 @@ def plot(
     copies = _copy(now, workflow, to, False, replace, lambda path: is_figure(path, variable or [], ending))
     now.show(screens.copies_table(copies), copies)
     if is_opened and not now.is_json and now.console.is_terminal:
-        for each in copies:
+        for each in copies[:MOST_OPENED]:
             typer.launch(each["file"])
 
 

@@ -174,6 +174,8 @@ class PlatformStatus(Status):
     """Name under which the database knows this installation."""
     data_claim: Annotated[str, Field(max_length=253)] | None = None
     """PersistentVolumeClaim that is mounted as /data."""
+    operator_image: Annotated[str, Field(max_length=1024)] | None = None
+    """Image of the operator that has brought the services to this state."""
     conditions: Conditions = ()
     """Ready, DataReady, PostgresReady, RabbitMQReady and DatabaseReady."""
 

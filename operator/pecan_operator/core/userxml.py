@@ -84,12 +84,15 @@ def adopt(text: str | bytes, ours: Ours) -> Adopted:
     if ensemble is not None and ensemble.find("size") is None:
         # PEcAn's default
         ET.SubElement(ensemble, "size").text = "1"
+    if ensemble is not None and analysis is not None:
+        for seed in analysis.findall("seed"):
+            made.ignore(seed, ("sensitivity.analysis", "seed"))
     first = analysis if ensemble is None else ensemble
     if first is not None and ours.seed is not None and first.find("seed") is None:
         ET.SubElement(first, "seed").text = str(ours.seed)
     run = result.find("run")
     for one in [] if run is None else [run, *run]:
-        _complete_run(one)
+        _complete_run(one, ours)
     _set_ours(result, ours)
     return Adopted(xml=ET.tostring(result, encoding="unicode"), ignored=tuple(made.ignored))
 
@@ -211,12 +214,12 @@ class _Adoption:
         if row is None:
             if nodes.has_rows_below(place) and not self._samples_nothing(place):
                 return self.children(element, place, element.tag)
-            self._ignore(element, place)
+            self.ignore(element, place)
             return None
         if row.verdict is Verdict.REFUSED:
             self.refuse(element, place, f"is not supported: {row.why}".replace("`", ""))
         if row.verdict is Verdict.IGNORED:
-            self._ignore(element, place)
+            self.ignore(element, place)
         if row.verdict is not Verdict.HONOURED:
             return None
         copy = _copy(element)
@@ -226,7 +229,7 @@ class _Adoption:
             self._check_fits(element, place)
         return copy
 
-    def _ignore(self, element: ET.Element, place: tuple[str, ...]) -> None:
+    def ignore(self, element: ET.Element, place: tuple[str, ...]) -> None:
         if _says_something(element) and len(self.ignored) < MOST_IGNORED:
             self.ignored["/".join(place)[:100]] = None
 
@@ -336,7 +339,9 @@ def _check_site_pfts(root: ET.Element, made: _Adoption) -> None:
             )
 
 
-def _complete_run(run: ET.Element) -> None:
+def _complete_run(run: ET.Element, ours: Ours) -> None:
+    for stop in run.findall("stop_on_error") if ours.stop_on_error is not None else ():
+        run.remove(stop)
     for tag in ("start.date", "end.date"):
         for day in run.findall(tag):
             found = _DAY.fullmatch((day.text or "").strip())

@@ -24,6 +24,8 @@ FULL_RESYNC_SECONDS = 300.0
 REST_FACTOR = 100.0
 # Nor does looking at all of them keep what has changed waiting.
 LOOKS_A_SECOND = 50
+# A namespace's models and workflows are looked at when its platform is open: before, they could say only that it is not.
+PLATFORM_FIRST_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +81,9 @@ class Boundary:
             except OperatorError as error:
                 _log.warning("namespace %s: %s", namespace, error)
 
+    def _is_open(self, key: Key) -> bool:
+        return key.kind == "PecanPlatform" or key.namespace in self._context.installations.all()
+
     def _compare(self, kind: str, full: bool, listed: dict[str, str], seen: dict[str, str]) -> None:
         """Adds resourceVersion by uid: of what is `listed`, and of what the watch has `seen`."""
         kube, store = self._context.kube, self._context.store
@@ -89,8 +94,10 @@ class Boundary:
                 present.add(key)
                 listed[metadata["uid"]] = metadata["resourceVersion"]
                 is_new = store.get(kind, key.namespace, key.name) is None and self._context.find(key) is not None
-                if full or is_new:
-                    self._context.enqueue(key, 0.0 if is_new else len(listed) / LOOKS_A_SECOND)
+                if is_new:
+                    self._context.enqueue(key, 0.0 if self._is_open(key) else PLATFORM_FIRST_SECONDS)
+                elif full:
+                    self._context.enqueue(key, len(listed) / LOOKS_A_SECOND)
         for obj in store.list(kind):
             key = Key(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
             if key not in present and kube.read(labels.API_VERSION, kind, key.namespace, key.name) is None:

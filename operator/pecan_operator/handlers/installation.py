@@ -22,6 +22,8 @@ from pecan_operator.records import Epoch
 
 RABBITMQ_VHOST = "pecan"
 LOOP_SILENT_SECONDS = 300.0
+# How long whoever needs a new installation waits for its broker; a connection takes a tenth of that.
+CONNECT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,18 @@ class Installation:
         )
         self.loop = RunLoop(namespace, self.database, self.ledger, self.broker, cluster, enqueue)
         self.notifications = Notifications(self.database, self.loop.wake)
+        self._started = threading.Event()
 
     def start(self) -> None:
+        """Returns when the broker is connected, or has had its time to."""
         self.broker.start()
         self.loop.start()
         self.notifications.start()
+        self.broker.wait_connected(CONNECT_SECONDS)
+        self._started.set()
+
+    def wait_started(self) -> None:
+        self._started.wait(2 * CONNECT_SECONDS)
 
     def stop(self) -> None:
         self.notifications.stop()
@@ -115,7 +124,7 @@ class Installations:
         return True
 
     def get(self, namespace: str) -> Installation:
-        """The namespace's installation.
+        """The namespace's installation; one that is being opened is waited for, lest its broker be taken for away.
 
         Raises:
             NotYet: there is no ready PecanPlatform in the namespace.
@@ -127,6 +136,7 @@ class Installations:
                 "PlatformNotReady",
                 f"namespace {namespace} has no ready PecanPlatform: look at `kubectl get pecanplatforms -n {namespace}`",
             )
+        present.wait_started()
         return present
 
     def remove(self, namespace: str, platform_uid: str | None = None) -> None:

@@ -84,6 +84,7 @@ def reconcile_platform(
         phase(ready, (obj.get("status") or {}).get("phase")),
         hostname=resource.spec.hostname,
         dataClaim=data_claim_name(platform),
+        operatorImage=settings.images.operator,
     )
 
 

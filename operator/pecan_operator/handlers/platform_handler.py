@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pecan_operator.api.platform import PecanPlatform
@@ -11,6 +12,7 @@ from pecan_operator.core import labels, names
 from pecan_operator.core.model import DataVolume, Pulling
 from pecan_operator.core.platform import data_claim_name
 from pecan_operator.core.platform.base import Platform, decode
+from pecan_operator.core.platform.state import is_left_ready
 from pecan_operator.errors import NotYet
 from pecan_operator.handlers.context import Context, Object, key_of
 from pecan_operator.handlers.installation import Connections, Installation
@@ -35,14 +37,25 @@ class PlatformHandler:
             del self._uids[key]
         if obj is None:
             return
+        is_new = key not in self._uids
         self._uids[key] = obj["metadata"]["uid"]
+        if is_new and is_left_ready(obj, context.settings.images.operator):
+            # Where one operator follows another, the runs do not wait until every service has been looked at.
+            with suppress(NotYet):
+                self._open(key, obj)
         result = reconcile_platform(obj, context.kube, context.settings, context.now(), context.children)
-        if result.ready and context.installations.ensure(key.namespace, self._connections(obj)):
-            for kind in ("PecanModel", "PecanWorkflow"):
-                for dependent in context.store.list(kind, key.namespace):
-                    context.enqueue(key_of(dependent), 0.0)
-            self.opened(key.namespace, context.installations.get(key.namespace))
+        if result.ready:
+            self._open(key, obj)
         context.enqueue(key, result.retry_seconds)
+
+    def _open(self, key: Key, obj: Object) -> None:
+        context = self.context
+        if not context.installations.ensure(key.namespace, self._connections(obj)):
+            return
+        for kind in ("PecanModel", "PecanWorkflow"):
+            for dependent in context.store.list(kind, key.namespace):
+                context.enqueue(key_of(dependent), 0.0)
+        self.opened(key.namespace, context.installations.get(key.namespace))
 
     def _connections(self, obj: Object) -> Connections:
         resource = PecanPlatform.parse(obj)

@@ -662,6 +662,27 @@ def test_plot_on_a_terminal_opens_it(api: FakeApi, folder: Path, monkeypatch: py
     assert opened == ["ensemble.analysis.99000000001.NEE.1998.1998.png"]
 
 
+def test_a_workflow_of_hundreds_of_files_does_not_flood_the_terminal(
+    run: Run, api: FakeApi, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    for number in range(300):
+        (folder / f"ensemble.analysis.7.V{number:03}.1998.1998.png").write_text("png")
+    api.objects.append(ended(results=RESULTS))
+    said = run("results", "loobos", "--to", "here").out.splitlines()
+    files = run("results", "loobos", "--to", "here", "-o", "json").json()["files"]
+    assert len(files) > 300
+    assert len(said) < 70
+    assert f"and {len(files) - 50} more, which -o json names too; in all {len(files)} files of " in said[-1]
+    assert said[-1].endswith(f": {len(files)} copied")
+    opened: list[str] = []
+    monkeypatch.setattr(results_module.typer, "launch", opened.append)
+    monkeypatch.setattr(shared, "console", lambda: Console(force_terminal=True))
+    assert CliRunner().invoke(app, ["plot", "loobos"]).exit_code == 0
+    assert len(opened) == 10
+
+
 def test_render(run: Run, api: FakeApi, folder: Path) -> None:
     api.objects += [ended(), workflow("new", "Pending", "waits for a platform")]
     assert run("render", "loobos").out == "<pecan/>\n"

@@ -14,7 +14,7 @@ from cli_fakes import FakeChannel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubectl_pecan import datapod
+from kubectl_pecan import datapod, volume
 from kubectl_pecan.copying import Action, Decision, decide_copy, download, partial_name, upload, upload_plan
 from kubectl_pecan.errors import CliError, ExitCode
 from kubectl_pecan.volume import Digest, Volume, data_path
@@ -309,14 +309,39 @@ class Answering:
         return
 
 
+LEADS_OUT = ["../../escaped.txt", "/etc/passwd", "a/../b", "..", ".", "a//b", "a/./b", "a/", ""]
+NO_NAME_ON_WINDOWS = ["..\\escaped", "C:escaped", "wrfout_d01_2004-01-01_00:00:00.nc"]
+
+
 @pytest.mark.parametrize(
-    "path",
-    ["../../escaped.txt", "/etc/passwd", "a/../b", "..", ".", "a//b", "a/./b", "a/", "", "..\\escaped", "C:escaped"],
+    ("system", "path"),
+    [
+        *(("posix", path) for path in LEADS_OUT),
+        *(("nt", path) for path in (*LEADS_OUT, *NO_NAME_ON_WINDOWS)),
+    ],
 )
-def test_no_answer_of_the_pod_leads_out_of_the_folder(path: str) -> None:
-    volume = Volume(Answering({"files": [{"path": "good.csv", "size": 1}, {"path": path, "size": 1}]}))
+def test_no_answer_of_the_pod_leads_out_of_the_folder(monkeypatch: pytest.MonkeyPatch, system: str, path: str) -> None:
+    monkeypatch.setattr(volume, "SYSTEM", system)
+    pod = Volume(Answering({"files": [{"path": "good.csv", "size": 1}, {"path": path, "size": 1}]}))
     with pytest.raises(CliError) as caught:
-        volume.files("/data/workflows/PEcAn_1")
+        pod.files("/data/workflows/PEcAn_1")
     assert caught.value.code is ExitCode.INVALID
     assert "/data/workflows/PEcAn_1" in caught.value.message
     assert repr(path) in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["wrfout_d01_2004-01-01_00:00:00.nc", "a\\b.csv", "Ä" * 120])
+def test_any_name_of_a_file_goes_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(volume, "SYSTEM", "posix")
+    root, local = tmp_path / "data", tmp_path / "here"
+    root.mkdir()
+    local.mkdir()
+    (local / name).write_bytes(b"NetCDF")
+    pod = Volume(FakeChannel(root))
+    for path, remote in upload_plan([local], "/data/met"):
+        upload(pod, path, remote, False, lambda _: None)
+    (file,) = pod.files("/data/met")
+    assert file.path == f"here/{name}"
+    download(pod, f"/data/met/{file.path}", tmp_path / "back" / name, False, lambda _: None)
+    assert [path.name for path in (tmp_path / "back").iterdir()] == [name]
+    assert (tmp_path / "back" / name).read_bytes() == b"NetCDF"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from cli_fakes import FakeApi, check_job, platform
 from kubectl_pecan import datapod
 from kubectl_pecan.datapod import check_job_of, data_job, data_volume, platform_of, running, trouble
 from kubectl_pecan.errors import CliError, ExitCode
+from pecan_operator.api.platform import PlatformSpec
+from pecan_operator.core.labels import owner_reference
+from pecan_operator.core.platform import Platform, data
+from pecan_operator.settings import Images
 
 
 def waiting(reason: str, message: str) -> dict[str, Any]:
@@ -49,6 +54,61 @@ def test_the_latest_check_of_this_platform_is_taken() -> None:
     assert check_job_of(home, [old, new, check_job(other)]) is new
     with pytest.raises(CliError, match="kubectl pecan platform"):
         check_job_of(home, [check_job(other)])
+
+
+def without_controller(job: dict[str, Any]) -> None:
+    job["metadata"]["ownerReferences"][0]["controller"] = False
+
+
+def without_label(job: dict[str, Any]) -> None:
+    del job["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+
+
+def with_another_name(job: dict[str, Any]) -> None:
+    job["metadata"]["name"] = "pecan-cleanup1"
+
+
+def at_another_claim(job: dict[str, Any]) -> None:
+    job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = "old"
+
+
+def with_the_claim_elsewhere(job: dict[str, Any]) -> None:
+    job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] = "/data/met"
+
+
+def with_a_second_container(job: dict[str, Any]) -> None:
+    job["spec"]["template"]["spec"]["containers"].append({"name": "more", "image": "any"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_controller,
+        without_label,
+        with_another_name,
+        at_another_claim,
+        with_the_claim_elsewhere,
+        with_a_second_container,
+    ],
+)
+def test_no_other_job_is_taken_for_the_check(change: Callable[[dict[str, Any]], None]) -> None:
+    home = platform("Ready")
+    check, other = check_job(home), check_job(home)
+    other["metadata"]["creationTimestamp"] = "2026-06-01T08:00:00Z"
+    assert check_job_of(home, [check, other]) is other
+    change(other)
+    assert check_job_of(home, [check, other]) is check
+
+
+def test_the_check_that_the_operator_makes_is_known() -> None:
+    home = platform("Ready")
+    images = Images("op:1", "ex:1", "pg:1", "mq:1", "IfNotPresent", ())
+    theirs = Platform("pecan", "forest", owner_reference(home), PlatformSpec(), images)
+    made = data.check_job(theirs, "uid-of-claim")
+    made["metadata"]["creationTimestamp"] = "2026-05-01T08:00:00Z"
+    assert home["status"]["dataClaim"] == data.data_claim_name(theirs)
+    assert check_job_of(home, [made]) is made
+    assert data_job(made, "kubectl-pecan-1")["spec"]["template"]["spec"]["containers"][0]["image"] == "ex:1"
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,12 @@ EXAMPLES = [
 ]
 
 
+def test_every_example_is_applied_in_the_tests_on_a_cluster() -> None:
+    applied = "\n".join(path.read_text() for path in sorted((ROOT / "tests/e2e").glob("*.py")))
+    examples = [str(path.relative_to(ROOT / "examples")) for path in sorted(ROOT.glob("examples/**/*.yaml"))]
+    assert [example for example in examples if f'"{example}"' not in applied] == []
+
+
 def test_there_are_manifests_to_check() -> None:
     assert {manifest["kind"] for _, manifest in SHOWN} == {manifest["kind"] for _, manifest in EXAMPLES} == set(KINDS)
 

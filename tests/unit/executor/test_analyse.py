@@ -219,6 +219,21 @@ def test_missing_and_broken_members_are_named_and_left_out(
     assert [(row["member"], row["used"]) for row in members] == [("1", "yes"), ("2", "no"), ("3", "yes"), ("4", "no")]
 
 
+@pytest.mark.parametrize("value", [1e31, -1e50, 1e300, 9.969209968386869e36])
+def test_a_member_that_has_blown_up_is_left_out_and_the_rest_goes_on(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any, value: float
+) -> None:
+    plans = prepare(settings, folder, bety)
+    run(plans)
+    with Dataset(Path(plans[1].outdir) / "2000.nc", "a") as dataset:
+        dataset["GPP"][40] = value
+    resume(1, folder, Ledger(plans))
+    results, left_out = analyse(settings, folder)
+    assert [item.plan.member for item in left_out] == [2]
+    assert left_out[0].reason == f"has a GPP of {value:.3g} on 2000-02-10: the model has blown up"
+    assert results["used"] == 3
+
+
 def test_analysed_again_after_a_retry_everything_is_written_anew(
     settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pecan_executor.datafiles import data_file, inside
+from pecan_executor import datafiles
+from pecan_executor.datafiles import data_folder, inside, open_data_file
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.folder import adopt_pecan_xml, make_folder
 from pecan_executor.prepare import prepare
@@ -105,7 +107,11 @@ def test_links_that_stay_below_the_data_volume_are_followed(folder: WorkflowFold
     file = folder.data / "met" / "Loobos.2000.nc"
     link = folder.data / "latest"
     link.symlink_to("met")
-    assert data_file(link / file.name, folder.data) == file
+    file.write_text("weather")
+    with open_data_file(link / file.name, folder.data) as opened:
+        assert opened.read() == b"weather"
+    assert data_folder(link, folder.data) == ["Loobos.1999.nc", "Loobos.2000.nc"]
+    assert data_folder(link / file.name, folder.data) is None
     # the data volume itself may be reached through a link
     (tmp_path / "mounted").symlink_to(folder.data)
     assert inside(tmp_path / "mounted" / "latest", tmp_path / "mounted") == file.parent
@@ -115,4 +121,60 @@ def test_a_link_to_itself_is_no_file(folder: WorkflowFolder) -> None:
     loop = folder.data / "loop"
     loop.symlink_to(loop)
     with pytest.raises(UserError, match="loop does not exist"):
-        data_file(loop, folder.data)
+        read(loop, folder.data)
+
+
+def read(path: Path, data: Path) -> bytes:
+    with open_data_file(path, data) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "nothing", "below a file"])
+def test_what_is_no_file_is_named_at_once(folder: WorkflowFolder, kind: str) -> None:
+    path = folder.data / "x"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "below a file":
+        path.touch()
+        path = path / "y"
+    with pytest.raises(UserError, match=f"{path} (is not a file|does not exist)"):
+        read(path, folder.data)
+
+
+@pytest.mark.parametrize("swapped", ["latest", "latest/deep", "latest/deep/secret"])
+def test_a_link_that_comes_after_the_check_is_not_followed(
+    folder: WorkflowFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    for top, text in ((folder.data, "mine"), (tmp_path / "outside", SECRET)):
+        (top / "latest" / "deep").mkdir(parents=True)
+        (top / "latest" / "deep" / "secret").write_text(text)
+    path = folder.data / "latest" / "deep" / "secret"
+    assert read(path, folder.data) == b"mine"
+    checked = inside
+
+    def swap(path: Path, data: Path) -> Path:
+        found = checked(path, data)
+        (data / swapped).rename(tmp_path / "away")
+        (data / swapped).symlink_to(tmp_path / "outside" / swapped)
+        return found
+
+    monkeypatch.setattr(datafiles, "inside", swap)
+    with pytest.raises(UserError, match="does not exist: put it on the data volume"):
+        read(path, folder.data)
+
+
+def test_a_file_that_may_not_be_read_is_named(folder: WorkflowFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.data / "x").touch()
+    there = os.open
+
+    def refuse(name: Any, flags: int, **more: Any) -> int:
+        if name == "x":
+            raise PermissionError(13, "Permission denied", name)
+        return there(name, flags, **more)
+
+    monkeypatch.setattr(datafiles.os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        read(folder.data / "x", folder.data)
+    assert caught.value.filename == str(folder.data / "x")

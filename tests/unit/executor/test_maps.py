@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 
 from pecan_executor.collect import Place, place_of, together
 from pecan_executor.ensemble import Period, summarise_array
-from pecan_executor.maps import SiteFiles, SiteSummary, _areas, _colours, _extent, map_figure
+from pecan_executor.maps import SiteFiles, SiteSummary, _areas, _colours, _extent, map_figure, side_by_side
 from pecan_executor.outputs import Variable
 from pecan_executor.units import presentation
 from pecan_executor.writers import PlaceResult, Subject
@@ -114,10 +114,55 @@ def test_colours_of_one_sign_use_the_whole_range() -> None:
     assert norm.vmin < 3 < norm.vmax
 
 
+@pytest.mark.parametrize("means", [(0.0, 0.0), (-1e-310, 1e-310), (1e-310, 2e-310), (1e29, -1e29)])
+def test_a_map_of_next_to_nothing_or_of_huge_numbers_is_drawn(tmp_path: Path, means: tuple[float, float]) -> None:
+    rows = [
+        SiteSummary(place_of(site), (2, mean, 0.0, *[0.0] * 5)) for site, mean in zip(SITES, means * 2, strict=False)
+    ]
+    map_figure(subject_in(tmp_path), rows, []).savefig(tmp_path / "map.png")
+
+
 def test_areas_are_in_proportion_and_never_too_small() -> None:
     areas = _areas(np.array([0.0, 1.0, 2.0]), 2.0, 200.0)
     assert areas[2] == 2 * areas[1] == 200
     assert areas[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "drawn"),
+    [
+        ((179.0, -179.0), [179, 181]),
+        ((-179.0, 179.0, 178.0), [181, 179, 178]),
+        ((5.0, 10.0), [5, 10]),
+        ((-5.0, 5.0), [-5, 5]),
+        ((350.0, 5.0), [-10, 5]),
+        ((190.0, 179.0), [190, 179]),
+        ((180.0, -180.0), [-180, -180]),
+        ((7.0,), [7]),
+        # all around the globe: as on every other map
+        ((-120.0, -60.0, 0.0, 100.0, 175.0), [-120, -60, 0, 100, 175]),
+        ((-170.0, 5.0, 170.0), [-170, 5, 170]),
+        # across the Pacific, in half of the globe
+        ((140.0, -155.0, -120.0), [140, 205, 240]),
+    ],
+)
+def test_places_on_both_sides_of_180_degrees_are_beside_each_other(
+    given: tuple[float, ...], drawn: list[float]
+) -> None:
+    assert [place.lon for place in side_by_side([Place("s", "S", 0.0, lon) for lon in given])] == drawn
+
+
+def test_a_map_across_180_degrees_is_narrow_and_names_both_sides(tmp_path: Path) -> None:
+    sites = [Site(f"f{lon}", "Fiji", lat, lon) for lat, lon in ((-17, 178.0), (-18, -179.5), (-16, 179.5), (-17, -178))]
+    rows = [SiteSummary(place_of(site), (3, 1.0 + at, 1.0, *[0.0] * 5)) for at, site in enumerate(sites[:3])]
+    axes = map_figure(subject_in(tmp_path), rows, [place_of(sites[3])]).axes[0]
+    west, east = axes.get_xlim()
+    assert east - west < 10
+    assert west < 178 < 182 < east
+    label = axes.xaxis.get_major_formatter()
+    assert [label(at, None) for at in (178, 180, 181.5, -180, 0, -0.5)] == [
+        "178° E", "180°", "178.5° W", "180°", "0°", "0.5° W",
+    ]  # fmt: skip
 
 
 places = st.builds(Place, st.just("s"), st.just("S"), st.floats(-90, 90), st.floats(-180, 180))
@@ -125,6 +170,8 @@ places = st.builds(Place, st.just("s"), st.just("S"), st.floats(-90, 90), st.flo
 
 @given(st.lists(places, min_size=1, max_size=20))
 def test_all_places_are_on_the_map_which_is_no_strip(found: list[Place]) -> None:
+    found = side_by_side(found)
     west, east, south, north = _extent(found)
     assert all(west < place.lon < east and south <= place.lat <= north for place in found)
     assert -90 <= south < north <= 90
+    assert east - west < 370, "no degree of longitude is there twice"

@@ -75,6 +75,25 @@ def test_the_folder_has_the_pecan_xml_that_is_run(
     assert json.loads(folder.ignored.read_text()) == ["benchmarking"]
 
 
+def test_a_pecan_xml_that_is_edited_counts_until_runs_are_registered(
+    folder: WorkflowFolder, source: Path, ours: Path, settings: Settings, bety: Any
+) -> None:
+    text = TEXT.replace("met/Niwot", "/data/met/x")
+    source.write_text(text)
+    adopt_pecan_xml(folder, source, ours, settings.workflow_id, "uid-1")
+    source.write_text(text.replace("<size>3", "<size>2"))
+    made = adopt_pecan_xml(folder, source, ours, settings.workflow_id, "uid-1")
+    plans = prepare(made, folder, bety)
+    assert len(plans) == 2
+    source.write_text(text.replace("<size>3", "<size>4").replace("benchmarking", "info"))
+    again = adopt_pecan_xml(folder, source, ours, settings.workflow_id, "uid-1")
+    assert again == made == read(folder.settings)
+    assert json.loads(folder.ignored.read_text()) == ["benchmarking"]
+    assert prepare(again, folder, bety) == plans
+    source.unlink()
+    assert adopt_pecan_xml(folder, source, ours, settings.workflow_id, "uid-1") == made
+
+
 def test_register_tells_what_the_operator_could_not_read(
     folder: WorkflowFolder, source: Path, ours: Path, settings: Settings, bety: Any
 ) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from pecan_executor import posteriors, tables
 from pecan_executor.distributions import Samples
+from pecan_executor.sampling import draw_traits
 from pecan_executor.traits import read_traits
 from pecan_operator.core.pecanxml import Pft, Prior, Settings
 from pecan_operator.errors import UserError
@@ -25,6 +26,7 @@ from pecan_operator.errors import UserError
 from .outcomes import outcome
 from .rfiles import Mcmc, McmcList, chains, distns, save, save_code
 
+WRITTEN_BY_R = Path(__file__).resolve().parents[1] / "data/posteriors"
 PRIORS = distns({"SLA": ("gamma", 25, 5, 40), "mort2": ("exp", 0.05, None, None), "Vcmax": ("lnorm", 3, 0.5, 7)})
 POSTERIORS = distns({"SLA": ("norm", 20, 1, 40), "mort2": ("exp", 0.06, None, None)}, factor=True)
 MCMC = {"SLA": chains([20.0, 21, 22], [19.0, 20]), "leaf_width": chains([5.0, 6])}
@@ -47,6 +49,18 @@ def test_prior_distns_in_every_form_that_r_saves(tmp_path: Path, compression: st
         "mort2": Prior("exp", 0.05),
         "Vcmax": Prior("lnorm", 3, 0.5),
     }
+
+
+def test_a_folder_as_r_itself_writes_it() -> None:
+    traits = read_posteriors(WRITTEN_BY_R)
+    assert values(traits) == {
+        "SLA": [19.374, 20.184, 19.164, 21.595, 20.33, 19.18],
+        "leaf_width": [4.5, 5.25],
+        "Vcmax": Prior("norm", 20.25, 1.5),
+        "leaf_turnover_rate": Prior("unif", 0.6, 1.4),
+        "mort2": Prior("exp", 0.05),
+    }
+    assert {type(name) for name in traits} == {str}
 
 
 def test_distributions_named_by_factors_as_before_r_4(tmp_path: Path) -> None:
@@ -86,13 +100,40 @@ def test_the_link_to_the_latest_posterior_counts(tmp_path: Path) -> None:
     assert values(read_posteriors(tmp_path)) == {"SLA": Prior("norm", 2, 1)}
 
 
-def test_samples_of_a_data_assimilation_belong_together(tmp_path: Path) -> None:
-    path = save(tmp_path / "trait.mcmc.pda.7.Rdata", trait__mcmc={"SLA": chains([1.0, 2]), "age": chains([3.0, 4])})
-    (tmp_path / "mcmc.pda.7.Rdata").touch()
-    assert {each.joint for each in read_posteriors(path).values() if isinstance(each, Samples)} == {"posteriorFiles"}
-    save(path, trait__mcmc={"SLA": chains([1.0, 2]), "age": chains([3.0])})
-    with pytest.raises(UserError, match="age has 1 iterations, SLA 2, but those of one data assimilation"):
-        read_posteriors(path)
+@pytest.mark.parametrize("names", [("trait.mcmc.pda.7.Rdata", None), ("trait.mcmc.Rdata", "mcmc.pda.7.Rdata")])
+def test_samples_of_a_data_assimilation_belong_together(tmp_path: Path, names: tuple[str, str | None]) -> None:
+    path = save(tmp_path / names[0], trait__mcmc={"SLA": chains([1.0, 2]), "age": chains([3.0, 4])})
+    if names[1]:
+        (tmp_path / names[1]).touch()
+    assert joints(path) == {"SLA": "posteriorFiles", "age": "posteriorFiles"}
+
+
+def joints(path: Path) -> dict[str, str | None]:
+    return {name: each.joint for name, each in read_posteriors(path).items() if isinstance(each, Samples)}
+
+
+def test_those_of_a_meta_analysis_in_the_same_file_are_a_group_of_their_own(tmp_path: Path, settings: Settings) -> None:
+    of_both = {
+        "SLA": chains([1.0, 2, 3]), "age": chains([10.0, 20, 30]), "mort2": chains([5.0], [6.0]), "q": chains([50.0, 60]),
+    }  # fmt: skip
+    path = save(tmp_path / "trait.mcmc.pda.7.Rdata", trait__mcmc=of_both)
+    assimilated, analysed = "posteriorFiles, 3 iterations", "posteriorFiles, 2 iterations"
+    assert joints(path) == {"SLA": assimilated, "age": assimilated, "mort2": analysed, "q": analysed}
+    columns = draw_traits({"a": read_posteriors(path)}, "halton", 3, 40)["a"]
+    assert (10 * columns["SLA"] == columns["age"]).all()
+    assert (10 * columns["mort2"] == columns["q"]).all()
+    assert len({(a, b) for a, b in zip(columns["SLA"], columns["mort2"], strict=True)}) == 6
+
+
+def test_other_files_of_a_folder_need_not_be_readable(tmp_path: Path) -> None:
+    save_code(tmp_path / "history.pda7.Rdata", "promise", "true", "x")
+    save(tmp_path / "prior.distns.Rdata", prior__distns=PRIORS)
+    assert "SLA" in read_posteriors(tmp_path)
+    with pytest.raises(UserError, match=r"history\.pda7\.Rdata cannot be read as RData"):
+        read_posteriors(tmp_path / "history.pda7.Rdata")
+    save_code(tmp_path / "trait.mcmc.Rdata", "promise", "true", "x")
+    with pytest.raises(UserError, match=r"trait\.mcmc\.Rdata cannot be read as RData"):
+        read_posteriors(tmp_path)
 
 
 def test_two_files_of_samples_are_not_chosen_between(tmp_path: Path) -> None:

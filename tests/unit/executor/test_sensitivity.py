@@ -176,6 +176,15 @@ def test_traits_that_cannot_be_analysed_are_named_and_the_rest_goes_on() -> None
     assert math.isnan(alone.partial_variance)
 
 
+@pytest.mark.parametrize("level", [3.235969, 0.1, 1e-9, 123456.789])
+def test_traits_without_effect_have_no_share_of_the_rounding_of_others(level: float) -> None:
+    without = [linear(f"t{number}", mean=2.0 + number, sd=0.3, slope=0.0, middle=level) for number in range(3)]
+    effects = decompose([*without, linear("some", mean=2.0, sd=0.3, slope=1.0, middle=level)])
+    assert [effect.variance for effect in effects[:3]] == [0, 0, 0]
+    assert [effect.partial_variance for effect in effects] == [0, 0, 0, 1]
+    assert all(math.isnan(effect.partial_variance) for effect in decompose(without)), "there is nothing to share"
+
+
 def test_an_output_that_does_not_change_has_no_shares() -> None:
     (flat,) = decompose([linear("a", 0.0, 2.0, 0.5, middle=0.0)])
     assert (flat.variance, flat.sensitivity) == (0, 0)

@@ -110,6 +110,54 @@ def test_the_folder_has_the_sites_in_its_pecan_xml(settings: Settings, folder: W
     ]
 
 
+class Killed(BaseException):
+    pass
+
+
+def test_a_table_that_is_edited_between_two_attempts(
+    settings: Settings, folder: WorkflowFolder, table: Path, bety: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is in BETY the table as it is now counts, afterwards the one that the rows were made of."""
+    table.write_text("id,name,lat,lon\nNL-Loo,Loobos,52.17,5.74\n")
+    source = folder.data / "rendered.xml"
+    source.write_text(render(replace(settings, sites=(), sites_csv=str(table))))
+
+    def made() -> Settings:
+        return make_folder(folder, source, settings.workflow_id, "uid-1")
+
+    assert [site.id for site in made().sites] == ["NL-Loo"]
+    table.write_text("id,name,lat,lon\na,A,1,2\nb,B,3,4\n")
+    assert [site.id for site in made().sites] == ["a", "b"]
+
+    def killed(*_: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pecan_executor.prepare.write_run", killed)
+        with pytest.raises(Killed):
+            prepare(made(), folder, bety)
+    before = dict(bety.run_ids)
+    assert len(before) == 8
+    table.write_text("id,name,lat,lon\nb,Other,3,4\nc,C,5,6\n")
+    plans = prepare(made(), folder, bety)
+    assert bety.run_ids == before
+    assert [plan.bety_run_id for plan in plans] == list(before.values())
+    table.unlink()
+    assert [site.id for site in made().sites] == ["a", "b"]
+    assert prepare(made(), folder, bety) == plans
+
+
+def test_what_another_workflow_registered_is_not_taken(
+    settings: Settings, folder: WorkflowFolder, table: Path, bety: Any
+) -> None:
+    table.write_text("id,name,lat,lon\na,A,1,2\n")
+    source = folder.data / "rendered.xml"
+    source.write_text(render(replace(settings, sites=(), sites_csv=str(table))))
+    prepare(make_folder(folder, source, settings.workflow_id, "uid-1"), folder, bety)
+    with pytest.raises(UserError, match="belongs to another PecanWorkflow"):
+        make_folder(folder, source, settings.workflow_id, "uid-2")
+
+
 def test_the_weather_of_all_sites_may_be_in_the_table(settings: Settings, table: Path) -> None:
     table.write_text(TABLE.replace("5.74,", "5.74,/data/met/loobos/Loobos"))
     given = parse(render(replace(settings, sites=(), inputs={}, sites_csv=str(table))))

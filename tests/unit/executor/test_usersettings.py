@@ -236,6 +236,40 @@ def test_a_single_member_at_two_sites_is_not_a_single_run() -> None:
     assert read(MULTI.replace("<size>10", "<size>1")).stop_on_error is False
 
 
+def stopping(*flags: str) -> str:
+    """Two sites, each with a stop_on_error of its own or none."""
+    first, second = (f"<stop_on_error>{flag}</stop_on_error>" if flag else "" for flag in flags)
+    return MULTI.replace("</settings.1>", f"{first}</settings.1>").replace("</settings.2>", f"{second}</settings.2>")
+
+
+@pytest.mark.parametrize(
+    ("flags", "stops"),
+    [(("TRUE", "TRUE"), True), (("TRUE", "T"), True), (("FALSE", ""), False), (("", "F"), False), (("", ""), False)],
+)
+def test_sites_stop_together(flags: tuple[str, str], stops: bool) -> None:
+    assert read(stopping(*flags)).stop_on_error is stops
+
+
+@pytest.mark.parametrize("flags", [("TRUE", "FALSE"), ("FALSE", "TRUE"), ("TRUE", ""), ("", "TRUE")])
+def test_sites_that_stop_differently_are_refused_unless_the_field_says_it(flags: tuple[str, str]) -> None:
+    with pytest.raises(UserError, match=r"run/settings\.2/stop_on_error is another .* or spec\.stopOnError"):
+        read(stopping(*flags))
+    for said in (True, False):
+        assert read(stopping(*flags), stop_on_error=said).stop_on_error is said
+
+
+def test_a_seed_that_does_not_count_is_named() -> None:
+    seeded = SENSITIVITY.replace("<quantiles>", "<seed>3</seed><quantiles>")
+    assert seeded != SENSITIVITY
+    user = read_user_settings(GOOD.replace(SENSITIVITY, seeded), replace(OURS, seed=5))
+    assert "sensitivity.analysis/seed" in user.ignored
+    assert user.settings.ensemble == read(GOOD, seed=5).ensemble
+    alone = read_user_settings(GOOD.replace(SENSITIVITY, seeded).replace(ENSEMBLE, ""), replace(OURS, seed=5))
+    assert "sensitivity.analysis/seed" not in alone.ignored
+    assert alone.settings.sensitivity_analysis is not None
+    assert alone.settings.sensitivity_analysis.seed == 3
+
+
 def test_fields_of_the_workflow_win() -> None:
     text = GOOD.replace("</run>", "<stop_on_error>TRUE</stop_on_error></run>")
     assert read(text, stop_on_error=False).stop_on_error is False
@@ -420,7 +454,9 @@ def structured(draw: Any) -> Settings:
         seed=draw(seeds),
         **years,
     )
-    ensemble, analysis = draw(st.sampled_from([(ensemble, analysis), (ensemble, None), (None, analysis)]))
+    # a seed of the analysis is no field beside an ensemble
+    both = (ensemble, replace(analysis, seed=None))
+    ensemble, analysis = draw(st.sampled_from([both, (ensemble, None), (None, analysis)]))
     return Settings(
         workflow_id=OURS.workflow_id,
         folder=OURS.folder,

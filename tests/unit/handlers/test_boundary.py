@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from fakes import World
-from objects import NAMESPACE, model_object, workflow_object
+from objects import NAMESPACE, model_object, platform_object, workflow_object
 
 from pecan_operator.errors import Unavailable
 from pecan_operator.handlers import boundary
 from pecan_operator.handlers.boundary import Boundary
 from pecan_operator.handlers.workqueue import Key
 
+PLATFORM = Key("PecanPlatform", NAMESPACE, "pecan")
 MODEL, WORKFLOW = Key("PecanModel", NAMESPACE, "dalec"), Key("PecanWorkflow", NAMESPACE, "loobos")
 
 
@@ -49,6 +50,22 @@ def test_what_the_watch_missed_is_taken_up(case: Resync) -> None:
     assert case.resync() == {MODEL}
     assert case.world.store.get("PecanModel", NAMESPACE, "dalec") is not None
     assert case.resync() == set()
+
+
+def test_platforms_come_first_so_that_models_need_not_say_that_there_is_none(case: Resync) -> None:
+    case.world.kube.put(platform_object())
+    case.world.kube.put(model_object())
+    case.boundary.resync(full=True)
+    now = case.world.seconds
+    assert [case.world.schedule.take(now) for _ in range(2)] == [PLATFORM, None]
+    assert case.world.schedule.take(now + boundary.PLATFORM_FIRST_SECONDS) == MODEL
+
+
+def test_what_is_new_where_the_platform_is_open_is_looked_at_at_once(case: Resync) -> None:
+    case.world.installations.present[NAMESPACE] = case.world.installation
+    case.world.kube.put(model_object())
+    case.boundary.resync(full=True)
+    assert case.world.schedule.take(case.world.seconds) == MODEL
 
 
 def test_a_full_resync_looks_at_everything(case: Resync) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ LEDGER = {"PGHOST": "h", "PGPORT": "5432", "PGUSER": "u", "PGPASSWORD": "hush", 
 RABBITMQ = {"uri": "amqp://u:hush@h/pecan", "management-uri": "http://h:15672", "username": "u", "password": "hush"}
 READY = replace(CONNECTIONS, ledger=LEDGER, rabbitmq=RABBITMQ)
 KEY = Key("PecanPlatform", NAMESPACE, "pecan")
+OPENED = ["Broker.start", "Loop.start", "Notifications.start", "Broker.wait_connected"]
 
 
 class Part:
@@ -76,8 +78,30 @@ def test_it_is_opened_once(parts: list[str]) -> None:
     assert installations.ensure(NAMESPACE, READY) is True
     assert installations.ensure(NAMESPACE, replace(READY)) is False
     assert installations.get(NAMESPACE).connections == READY
-    assert parts == ["Broker.start", "Loop.start", "Notifications.start"]
+    assert parts == OPENED
     assert list(installations.all()) == [NAMESPACE]
+
+
+def test_whoever_needs_one_that_is_being_opened_waits_for_its_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected, found = threading.Event(), threading.Event()
+    monkeypatch.setattr(Broker, "wait_connected", lambda self, seconds: connected.wait(seconds), raising=False)
+    installations = made()
+    opening = threading.Thread(target=installations.ensure, args=(NAMESPACE, READY))
+    opening.start()
+    while not installations.all():
+        time.sleep(0.001)
+
+    def need() -> None:
+        installations.get(NAMESPACE)
+        found.set()
+
+    needing = threading.Thread(target=need)
+    needing.start()
+    assert not found.wait(0.1)
+    connected.set()
+    needing.join(10.0)
+    opening.join(10.0)
+    assert found.is_set()
 
 
 def test_other_credentials_replace_it_and_the_old_one_is_closed_first(parts: list[str]) -> None:
@@ -87,7 +111,7 @@ def test_other_credentials_replace_it_and_the_old_one_is_closed_first(parts: lis
     parts.clear()
     assert installations.ensure(NAMESPACE, replace(READY, ledger={**LEDGER, "PGPASSWORD": "new"})) is True
     closed = ["Notifications.stop", "Loop.stop", "Broker.stop", "Database.close"]
-    assert parts == [*closed, "Broker.start", "Loop.start", "Notifications.start"]
+    assert parts == [*closed, *OPENED]
     assert installations.get(NAMESPACE) is not old
 
 
@@ -228,6 +252,64 @@ def test_a_platform_that_is_not_ready_opens_nothing_and_is_looked_at_soon(platfo
     platform.ready = False
     platform.handler.reconcile(KEY)
     assert platform.recorder.ensured == []
+    assert platform.enqueued() == {KEY: 3.0}
+
+
+def left_ready(platform: Platform, **status: Any) -> None:
+    """The platform as an operator of the same image has left it, but for `status`."""
+    image = platform.world.context.settings.images.operator
+    generation = platform.obj["metadata"]["generation"]
+    ready = {"type": "Ready", "status": "True"}
+    left = {"observedGeneration": generation, "operatorImage": image, "conditions": [ready], **status}
+    platform.world.kube.put({**platform.obj, "status": left})
+
+
+def test_one_that_another_operator_left_ready_is_opened_before_its_services_are_looked_at(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_ready(platform)
+    at_the_look: list[int] = []
+
+    def look(*_: Any) -> Result:
+        at_the_look.append(len(platform.opened))
+        return Result(False, 3.0)
+
+    monkeypatch.setattr(platform_handler, "reconcile_platform", look)
+    platform.handler.reconcile(KEY)
+    platform.handler.reconcile(KEY)
+    assert at_the_look == [1, 1]
+    assert len(platform.recorder.ensured) == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"operatorImage": "another:1"},
+        {"observedGeneration": 0},
+        {"conditions": [{"type": "Ready", "status": "False"}]},
+        {"conditions": []},
+    ],
+)
+def test_one_that_was_left_otherwise_is_looked_at_first(platform: Platform, status: dict[str, Any]) -> None:
+    left_ready(platform, **status)
+    platform.ready = False
+    platform.handler.reconcile(KEY)
+    assert platform.recorder.ensured == []
+
+
+def test_one_that_is_going_is_not_opened_again(platform: Platform) -> None:
+    platform.obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    left_ready(platform)
+    platform.ready = False
+    platform.handler.reconcile(KEY)
+    assert platform.recorder.ensured == []
+
+
+def test_one_left_ready_whose_secret_has_gone_is_looked_at(platform: Platform) -> None:
+    left_ready(platform)
+    platform.world.kube.remove("Secret", "pecan-rabbitmq")
+    platform.ready = False
+    platform.handler.reconcile(KEY)
     assert platform.enqueued() == {KEY: 3.0}
 
 

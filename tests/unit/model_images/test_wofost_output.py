@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pecan_wofost.standard_output import OUTPUT_VARIABLES, VARIABLES, standard_series
+from pecan_wofost.standard_output import OUTPUT_VARIABLES, VARIABLES, is_ripe, standard_series
 
 SHARED_DATA = Path(os.environ.get("PECAN_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 STANDARD = SHARED_DATA / "pecan-standards" / "standard_vars.csv"
@@ -80,6 +80,37 @@ def test_the_yield_is_that_of_the_year_on_each_of_its_days() -> None:
     v = series(*rows, BARE, crop(TWSO=10), crop(TWSO=40), start=date(1999, 12, 29))
     # The states at the end of 29, 30 and 31 December, and of 1 and 2 January.
     assert v["CropYield"] == pytest.approx([0.07, 0.07, 0.07, 0.004, 0.004])
+
+
+def test_a_crop_that_stands_at_new_year_counts_where_it_is_harvested() -> None:
+    growing = [crop(TWSO=weight) for weight in (100, 300, 500, 700)]
+    v = series(*growing, BARE, start=date(1999, 12, 29))
+    # The states at the end of 29 to 31 December; harvested on 1 January.
+    assert v["CropYield"] == pytest.approx([0.0, 0.0, 0.0, 0.07])
+    v = series(*growing, start=date(1999, 12, 30))
+    assert v["CropYield"] == pytest.approx([0.0, 0.0, 0.07])
+
+
+def test_harvests_of_a_year_add_up() -> None:
+    season = [crop(TWSO=200), crop(TWSO=300), BARE]
+    assert series(BARE, *season, *season, BARE)["CropYield"] == pytest.approx([0.06] * 7)
+
+
+RIPENING = [crop(TWSO=200, DVS=1.9), crop(TWSO=300, DVS=2.0)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "ripe"),
+    [
+        ([BARE, BARE], True),
+        ([BARE, crop(DVS=0.3), BARE], True),
+        ([*RIPENING, BARE, *RIPENING], True),
+        ([*RIPENING, BARE, RIPENING[0]], False),
+        ([RIPENING[0], BARE, *RIPENING, BARE], False),
+    ],
+)
+def test_an_unripe_crop_is_known(rows: list[dict[str, float | None]], ripe: bool) -> None:
+    assert is_ripe(rows) is ripe
 
 
 @pytest.mark.skipif(not STANDARD.is_file(), reason="needs PEcAn's table of variables (PECAN_SHARED_DATA)")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pecan_operator.core.diagnosis import Diagnosis, diagnose, diagnose_job, job_condition
 from pecan_operator.core.platform.base import Service
-from pecan_operator.core.status import Condition
+from pecan_operator.core.status import Condition, find
 
 READY = "Ready"
 WAITING = "Waiting"
@@ -60,6 +60,20 @@ def phase(ready: Condition, previous_phase: str | None) -> str:
     if ready.status is True:
         return "Ready"
     return "Degraded" if previous_phase in ("Ready", "Degraded") else "Progressing"
+
+
+def is_left_ready(platform: Mapping[str, Any], operator_image: str) -> bool:
+    """Whether an operator of the same image has found all that is asked of the platform ready: who takes over from it may
+    work at once, and look at each service meanwhile."""
+    status = platform.get("status") or {}
+    ready = find(status, "Ready")
+    return bool(
+        not platform["metadata"].get("deletionTimestamp")
+        and status.get("operatorImage") == operator_image
+        and status.get("observedGeneration") == platform["metadata"].get("generation", 0)
+        and ready is not None
+        and ready["status"] == "True"
+    )
 
 
 def is_to_be_retried(job: Mapping[str, Any], now: datetime) -> bool:
