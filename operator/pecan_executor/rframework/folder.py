@@ -19,6 +19,7 @@ from pecan_executor.files import WorkflowFolder, write_text
 from pecan_executor.folder import check_settings, claim
 from pecan_executor.sites import with_sites
 from pecan_operator.core import rsettings
+from pecan_operator.core.pecanxml import as_text
 from pecan_operator.core.rsettings import Services
 from pecan_operator.core.userxml import MOST_BYTES, Ours, refuse
 from pecan_operator.errors import UserError
@@ -48,9 +49,13 @@ class BetyOfR(Protocol):
 def fields_xml(source: Path, data: Path) -> str:
     """R's pecan.xml as the operator rendered it, with the sites of its table if it names one."""
     text = pecan_settings.read_text(source)
-    if fromstring(text).find("run/sites.csv") is None:
+    root = fromstring(text)
+    if root.find("run/sites.csv") is None:
         return text
-    return rsettings.render(with_sites(pecan_settings.parse(text), data))
+    # R's alone, which rendering adds again.
+    for node in root.findall("meta.analysis"):
+        root.remove(node)
+    return rsettings.render(with_sites(pecan_settings.parse(as_text(root)), data))
 
 
 def user_xml(source: Path, ours: Path, data: Path) -> tuple[str, tuple[str, ...]]:

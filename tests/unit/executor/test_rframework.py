@@ -127,7 +127,10 @@ def r_settings(folder: WorkflowFolder) -> Settings:
 
 @pytest.fixture
 def xml(r_settings: Settings) -> str:
-    return rsettings.render(r_settings)
+    """Without a meta-analysis, as of a user whose PFTs name their posteriors in BETY."""
+    root = ET.fromstring(rsettings.render(r_settings))
+    root.remove(root.find("meta.analysis"))
+    return ET.tostring(root, encoding="unicode")
 
 
 @pytest.fixture
@@ -247,6 +250,7 @@ def test_sites_come_from_their_table(folder: WorkflowFolder, r_settings: Setting
     source.write_text(rsettings.render(replace(r_settings, sites=(), sites_csv=str(table))))
     root = ET.fromstring(fields_xml(source, folder.data))
     assert [node.text for node in root.iterfind("run//site/name")] == ["A", "B"]
+    assert [node.findtext("iter") for node in root.iterfind("meta.analysis")] == ["3000"]
     assert root.findtext("database/dbfiles") == "/data/dbfiles"
     assert root.findtext("host/name") == "localhost"
 
