@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
 from typing import Any
 
 from pecan_operator.api.base import Resources
@@ -31,6 +32,7 @@ MOST_LOSSES = 5
 """How often a Job with R is made again because its pod was killed, until the next retry of the workflow."""
 
 _SIGNALLED = 128
+_CRASHES = {_SIGNALLED + each for each in (SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV)}
 
 # Run by any POSIX shell, with nothing but grep, tail, cut, tr, cp and rm, since the image is not ours. R itself cannot be
 # process 1's replacement: somebody has to say why it failed. On SIGTERM the shell ends at once, and R with it.
@@ -148,8 +150,8 @@ def framework_container(
 
 def is_lost(job: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a failed Job with R failed by what another try may spare it: its pod was deleted, evicted or killed, or a
-    service did not answer one of our steps. What R itself says, bad input, too little memory and too little time come
-    again."""
+    service did not answer one of our steps. What R itself says, a crash of R, bad input, too little memory and too little
+    time come again."""
     if is_late(job):
         return False
     ended = failed_container(job, found)
@@ -158,4 +160,5 @@ def is_lost(job: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> bool:
     name, state = ended
     if state.get("reason") == "OOMKilled" or state.get("exitCode") == EXIT_BAD_DATA:
         return False
-    return name != CONTAINER or state.get("exitCode", _SIGNALLED) >= _SIGNALLED
+    code = state.get("exitCode", _SIGNALLED)
+    return name != CONTAINER or (code >= _SIGNALLED and code not in _CRASHES)

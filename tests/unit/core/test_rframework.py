@@ -250,6 +250,11 @@ def failed_pod(*ended: tuple[str, int, str], created: str = "1", owner: str = "j
         ([failed_pod(("framework", 127, "Error"))], False),
         ([failed_pod(("framework", 137, "Error"))], True),
         ([failed_pod(("framework", 143, "Error"))], True),
+        # of a node that was started anew
+        ([failed_pod(("framework", 255, "Unknown"))], True),
+        # R that crashed: SIGABRT, SIGSEGV
+        ([failed_pod(("framework", 134, "Error"))], False),
+        ([failed_pod(("framework", 139, "Error"))], False),
         ([failed_pod(("framework", 137, "OOMKilled"))], False),
         ([failed_pod(("folder", 65, "Error"))], False),
         ([failed_pod(("folder", 75, "Error"))], True),
