@@ -15,16 +15,17 @@ from netCDF4 import Dataset
 from pecan_executor.analyse_sensitivity import analyse_sensitivity
 from pecan_executor.collect import Collected, Collector, LeftOut, Part, Reader
 from pecan_executor.configs import ENSEMBLE, RUN_TYPES, SENSITIVITY
-from pecan_executor.ensemble import Period, summarise_array
+from pecan_executor.ensemble import Period, Statistics, summarise_array
 from pecan_executor.files import WorkflowFolder, write_text, writing_table
 from pecan_executor.maps import SiteFiles
-from pecan_executor.pictures import Pictures
+from pecan_executor.parallel import Apart, Writer, processes_for
+from pecan_executor.pictures import Pictures, drawn_statistics
 from pecan_executor.plan import RunStatus, read_plan, read_states
 from pecan_executor.report import headline, yearly_rows
 from pecan_executor.stages import Stage, Stages
 from pecan_executor.variable_lists import list_variables
-from pecan_executor.writers import PlaceResult, VariableFiles, subject_of
-from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings, inputs_at
+from pecan_executor.writers import PlaceResult, Subject, VariableFiles, subject_of
+from pecan_operator.core.pecanxml import Ensemble, SensitivityAnalysis, Settings, Site, inputs_at
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunPlan
 
@@ -86,23 +87,59 @@ def _analyse_ensemble(
     places = collector.places()
     # the variables' units are known once a run is read
     first = list(islice(places, 1))
+    subjects = [
+        subject_of(settings, folder.path, part, variable, ensemble.size) for variable in reader.variables.values()
+    ]
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        outputs = []
-        for variable in reader.variables.values():
-            subject = subject_of(settings, folder.path, part, variable, ensemble.size)
-            files = stack.enter_context(VariableFiles(subject))
-            sites = stack.enter_context(SiteFiles(subject, settings.sites))
-            outputs.append((subject, files, stack.enter_context(Pictures(subject)), sites))
+        figures: Writer[list[_Shown]] = _Figures(subjects, settings.sites)
+        if processes_for(len(part.plans)) > 1:
+            figures = Apart(figures)
+        stack.enter_context(figures)
+        tables = [stack.enter_context(VariableFiles(subject)) for subject in subjects]
         for collected in chain(first, places):
-            for subject, files, pictures, sites in outputs:
-                result = _place_result(collected, subject.variable.name)
+            shown = []
+            for subject, files in zip(subjects, tables, strict=True):
+                name = subject.variable.name
+                result = _place_result(collected, name)
                 files.write(result)
-                sites.add(result)
-                pictures.draw(result, collected.daily[subject.variable.name])
                 rows += yearly_rows(subject, result)
+                shown.append((result, drawn_statistics(part.period, collected.daily[name])))
+            figures.add(shown)
     _write_members(folder.path / f"ensemble.members.{part.ensemble_id}.csv", part.plans, collector.left_out)
     return rows, collector.left_out
+
+
+_Shown = tuple[PlaceResult, Statistics]
+"""A variable at one place, with what is drawn of it."""
+
+
+class _Figures:
+    """Figures of all variables, and what is beside each other of the sites; they appear when the block ends."""
+
+    def __init__(self, subjects: Sequence[Subject], sites: Sequence[Site]) -> None:
+        self._subjects, self._sites = subjects, sites
+
+    def __enter__(self) -> _Figures:
+        with ExitStack() as stack:
+            self._files = [
+                (
+                    stack.enter_context(SiteFiles(subject, self._sites)),
+                    stack.enter_context(Pictures(subject, len(self._sites))),
+                )
+                for subject in self._subjects
+            ]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def add(self, shown: Sequence[_Shown]) -> None:
+        """Take up one place, in the order of the variables."""
+        for (sites, pictures), (result, drawn) in zip(self._files, shown, strict=True):
+            sites.add(result)
+            pictures.draw(result, drawn)
 
 
 def _part(

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pecan_executor.collect import ALL_SITES, LeftOut, Part, Place, place_of, together
+from pecan_executor.collect import ALL_SITES, LeftOut, Part, Place, Refusal, place_of, together
 from pecan_executor.design import MEDIAN
 from pecan_executor.files import make_directory, writing_table
-from pecan_executor.outputs import BrokenRun
+from pecan_executor.outputs import RunOutput
 from pecan_executor.pictures import MOST_PAGES, Pages
 from pecan_executor.sensitivity import Effect, Response, decompose
 from pecan_executor.sensitivity_plots import curves_figure, decomposition_figure
@@ -74,8 +74,8 @@ def analyse_sensitivity(settings: Settings, folder: Path, part: Part) -> tuple[d
 def _observe(settings: Settings, part: Part, left_out: list[LeftOut]) -> Iterator[_Observed]:
     """Every site, then all sites together when there are several."""
     sites: dict[str, dict[Key, _Outcome]] = {site.id: {} for site in settings.sites}
-    for plan in part.plans:
-        outcome = _outcome(part, plan)
+    for plan, found in zip(part.plans, part.reader.read(part.plans), strict=True):
+        outcome = _outcome(part, plan, found)
         if outcome.reason:
             left_out.append(LeftOut(plan, outcome.reason))
         sites[plan.site_id][plan.pft, plan.trait, plan.quantile or MEDIAN] = outcome
@@ -86,12 +86,10 @@ def _observe(settings: Settings, part: Part, left_out: list[LeftOut]) -> Iterato
         yield _Observed(together(len(sites)), {key: _mean([one[key] for one in everywhere]) for key in everywhere[0]})
 
 
-def _outcome(part: Part, plan: RunPlan) -> _Outcome:
-    try:
-        output = part.reader.read(plan)
-    except BrokenRun as error:
-        return _Outcome(plan.run_id, {}, str(error))
-    return _Outcome(plan.run_id, {name: float(part.reader.yearly(output, name).mean()) for name in output.daily})
+def _outcome(part: Part, plan: RunPlan, found: RunOutput | Refusal) -> _Outcome:
+    if isinstance(found, Refusal):
+        return _Outcome(plan.run_id, {}, found.reason)
+    return _Outcome(plan.run_id, {name: float(part.reader.yearly(found, name).mean()) for name in found.daily})
 
 
 def _mean(outcomes: Sequence[_Outcome]) -> _Outcome:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pecan_executor.ensemble import Period, member_array, yearly
-from pecan_executor.outputs import BrokenRun, RunOutput, Variable, VariablesMissing, check_magnitudes, read_run
+from pecan_executor.outputs import BrokenRun, RunOutput, RunReader, Variable, VariablesMissing, check_magnitudes
+from pecan_executor.parallel import in_order, processes_for
 from pecan_executor.plan import RunStatus
 from pecan_executor.units import presentation
 from pecan_operator.core.pecanxml import Ensemble, Settings, Site
@@ -51,6 +53,15 @@ class Collected:
     yearly: dict[str, NDArray[np.float64]]
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a run cannot be used; where variables are `missing` those that are `available`."""
+
+    reason: str
+    missing: tuple[str, ...] = ()
+    available: tuple[str, ...] = ()
+
+
 class Reader:
     """Reads runs of one part of a workflow and verifies them; `variables` and `caveats`, which parts share, grow with what
     they say."""
@@ -63,34 +74,47 @@ class Reader:
         period: Period,
         caveats: dict[str, None],
     ) -> None:
-        self._settings, self._states, self._names, self._period = settings, states, names, period
-        self._lacking: VariablesMissing | None = None
+        self._first, self._states, self._period = settings.start_date, states, period
+        self._runs = RunReader(names, settings.start_date, settings.end_date)
+        self._lacking: Refusal | None = None
         self.variables: dict[str, Variable] = {}
         self.caveats = caveats
 
-    def read(self, plan: RunPlan) -> RunOutput:
-        """A run's output, cut to the period of the analysis; raises BrokenRun when it cannot be used."""
+    def read(self, plans: Sequence[RunPlan]) -> Iterator[RunOutput | Refusal]:
+        """The outputs of runs, cut to the period of the analysis, or why they cannot be used; in the order of the plans."""
+        for outcome in in_order(self._attempt, plans, processes_for(len(plans))):
+            if isinstance(outcome, Refusal):
+                self._lacking = outcome if outcome.missing else self._lacking
+                yield outcome
+            else:
+                yield self._admitted(outcome)
+
+    def _attempt(self, plan: RunPlan) -> RunOutput | Refusal:
+        """May be called in another process, where nothing that is kept here changes."""
         status = self._states.get(plan.run_id)
         if status is None:
-            raise BrokenRun("is not in the ledger")
+            return Refusal("is not in the ledger")
         if status.state is not RunState.SUCCEEDED:
-            raise BrokenRun(f"{status.state}: {status.last_error}" if status.last_error else str(status.state))
-        settings = self._settings
+            return Refusal(f"{status.state}: {status.last_error}" if status.last_error else str(status.state))
         try:
-            output = read_run(Path(plan.outdir), self._names, settings.start_date, settings.end_date)
-            check_magnitudes(output, settings.start_date)
+            output = self._runs.read(Path(plan.outdir))
+            check_magnitudes(output, self._first)
         except VariablesMissing as error:
-            self._lacking = error
-            raise
+            return Refusal(str(error), error.missing, error.available)
+        except BrokenRun as error:
+            return Refusal(str(error))
+        start = (self._period.first - self._first).days
+        cut = {name: values[start : start + self._period.days] for name, values in output.daily.items()}
+        return RunOutput(output.variables, cut, output.caveats)
+
+    def _admitted(self, output: RunOutput) -> RunOutput | Refusal:
         for name, variable in output.variables.items():
             known = self.variables.get(name, variable)
             if known.units != variable.units:
-                raise BrokenRun(f"gives {name} in {variable.units}, other runs in {known.units}")
+                return Refusal(f"gives {name} in {variable.units}, other runs in {known.units}")
         self.variables = output.variables | self.variables
         self.caveats.update(dict.fromkeys(output.caveats))
-        start = (self._period.first - settings.start_date).days
-        cut = {name: values[start : start + self._period.days] for name, values in output.daily.items()}
-        return RunOutput(output.variables, cut, output.caveats)
+        return output
 
     def yearly(self, output: RunOutput, name: str) -> NDArray[np.float64]:
         """Values of a variable by year, in the units in which years are shown."""
@@ -136,8 +160,9 @@ class Collector:
         for plan in self._plans:
             plans[plan.site_id].append(plan)
         mean = _Together(len(sites), self._ensemble, self._period, self._scratch) if len(sites) > 1 else None
+        outcomes = self._reader.read(list(chain.from_iterable(plans.values())))
         for site in sites:
-            collected = self._collect(place_of(site), plans[site.id])
+            collected = self._collect(place_of(site), plans[site.id], outcomes)
             if collected.members:
                 if mean:
                     mean.add(collected)
@@ -146,20 +171,18 @@ class Collector:
         if mean and (whole := mean.collected()).members:
             yield whole
 
-    def _collect(self, place: Place, plans: Sequence[RunPlan]) -> Collected:
+    def _collect(self, place: Place, plans: Sequence[RunPlan], outcomes: Iterator[RunOutput | Refusal]) -> Collected:
         names = self._ensemble.variables
         daily = {name: member_array(len(plans), self._period.days, self._scratch) for name in names}
         years = {name: np.empty((len(plans), len(self._period.years))) for name in names}
         used: list[RunPlan] = []
-        for plan in plans:
-            try:
-                output = self._reader.read(plan)
-            except BrokenRun as error:
-                self.left_out.append(LeftOut(plan, str(error)))
+        for plan, outcome in zip(plans, islice(outcomes, len(plans)), strict=True):
+            if isinstance(outcome, Refusal):
+                self.left_out.append(LeftOut(plan, outcome.reason))
                 continue
-            for name, values in output.daily.items():
+            for name, values in outcome.daily.items():
                 daily[name][len(used)] = values
-                years[name][len(used)] = self._reader.yearly(output, name)
+                years[name][len(used)] = self._reader.yearly(outcome, name)
             used.append(plan)
         return Collected(
             place,

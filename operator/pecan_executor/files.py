@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 DIRECTORY_MODE = 0o2775
 PRIVATE_MODE = 0o640
@@ -125,7 +126,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of `path` at the end; on an error nothing is left."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        yield file
+
+
+@contextmanager
 def writing_table(path: Path) -> Iterator[Any]:
     """A csv.writer of a table that takes the place of `path` at the end; on an error nothing is left."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with writing(path) as file:
         yield csv.writer(file, lineterminator="\n")
+
+
+def csv_cells(*values: object) -> str:
+    """Cells of a row as csv.writer writes them, without the end of the line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()

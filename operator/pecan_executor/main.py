@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import sys
 import threading
@@ -238,6 +239,10 @@ STAGED = frozenset({"prepare", "register", "resume", "analyse", "report"})
 """Steps that are part of a stage in STATUS: in the others the folder may be another workflow's."""
 
 
+MEASURED = frozenset({"prepare", "analyse"})
+"""Steps whose memory the number of runs could matter to."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one step; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -276,7 +281,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"; details are in {folder.log}" if folder and _keep_traceback(folder) else ""
         return _fail(folder, options.step, EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}{where}")
     sys.stdout.write(text.rstrip("\n") + "\n")
+    if options.step in MEASURED:
+        sys.stdout.write(_memory() + "\n")
     return EX_OK
+
+
+def _memory() -> str:
+    own, others = (
+        resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return f"memory: at most {own} MiB" + (f", and {others} MiB in each of its other processes" if others else "")
 
 
 def _fail(folder: WorkflowFolder | None, step: str, code: int, message: str) -> int:

@@ -1,4 +1,4 @@
-"""The picture files of one variable: a page of the PDF for each place, and a PNG."""
+"""The picture files of one variable: pages of a PDF, and a PNG of the last."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pecan_executor.collect import ALL_SITES
-from pecan_executor.ensemble import summarise
+from pecan_executor.ensemble import Period, Statistics, summarise
 from pecan_executor.files import replacing
+from pecan_executor.panels import PANELS, Panel, panels_figure
 from pecan_executor.plots import binned, bins_of, ensemble_figure
 from pecan_executor.writers import PlaceResult, Subject
 
 MOST_PAGES = 25
-"""Sites drawn: a page takes longer than reading a site, and nobody turns through hundreds."""
+"""Sites with a page each: nobody turns through hundreds, and a page takes longer than reading a site."""
 
 _PNG_DPI = 160
 
@@ -54,13 +55,21 @@ class Pages:
             self._pdf.savefig(figure)
 
 
-class Pictures:
-    """Draws place by place; the PNG shows the last: all sites together, or the only one."""
+def drawn_statistics(period: Period, daily: NDArray[np.float32]) -> Statistics:
+    """What is drawn of the members' daily values at one place."""
+    bins = bins_of(period)
+    return summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
 
-    def __init__(self, subject: Subject) -> None:
+
+class Pictures:
+    """Draws place by place: a page for each of a few sites, panels for many, and a page for all sites together. The PNG
+    shows the last: all sites together, or the only one."""
+
+    def __init__(self, subject: Subject, sites: int) -> None:
         self._subject = subject
         self._bins = bins_of(subject.period)
-        self._drawn = 0
+        self._sites, self._drawn = sites, 0
+        self._waiting: list[Panel] = []
         self._pages = Pages(subject.path("analysis", ".pdf"), subject.path("analysis", ".png"))
 
     def __enter__(self) -> Pictures:
@@ -68,13 +77,22 @@ class Pictures:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._draw_panels()
         self._pages.__exit__(*error)
 
-    def draw(self, result: PlaceResult, daily: NDArray[np.float32]) -> None:
-        """Draw one place from the members' daily values."""
-        if self._drawn == MOST_PAGES and result.place.id != ALL_SITES:
-            return
-        bins = self._bins
-        drawn = summarise(len(bins.slices), len(daily), lambda columns: binned(daily, bins, columns))
-        self._pages.add(ensemble_figure(self._subject, result, drawn, bins))
-        self._drawn += 1
+    def draw(self, result: PlaceResult, drawn: Statistics) -> None:
+        """Draw one place; `drawn` is drawn_statistics of its days."""
+        if self._sites > MOST_PAGES and result.place.id != ALL_SITES:
+            self._waiting.append(Panel(result, drawn))
+            if len(self._waiting) == PANELS:
+                self._draw_panels()
+        else:
+            self._draw_panels()
+            self._pages.add(ensemble_figure(self._subject, result, drawn, self._bins))
+
+    def _draw_panels(self) -> None:
+        if self._waiting:
+            self._pages.add(panels_figure(self._subject, self._bins, self._waiting, self._drawn + 1, self._sites))
+            self._drawn += len(self._waiting)
+            self._waiting.clear()

@@ -39,6 +39,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _NOTE_WIDTH = 170
+_HEIGHT = 4.3
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,23 @@ def binned(daily: NDArray[np.floating], bins: Bins, columns: slice) -> NDArray[n
 def ensemble_figure(subject: Subject, result: PlaceResult, drawn: Statistics, bins: Bins) -> Figure:
     """The figure; `drawn` are the statistics of the binned series in standard units."""
     with mpl.rc_context(STYLE):
-        figure = titled_figure(subject, result.place, 4.3)
+        figure = titled_figure(subject, result.place, _HEIGHT)
         left, right = figure.subplots(1, 2, width_ratios=(2.6, 1))
+        _place_axes(figure)
         _draw_series(left, subject, drawn, bins)
         left.set_title(
             f"{subject.model}: {drawn.n} of {subject.planned} ensemble members, {bins.name} means", color=GREY
         )
         _draw_histogram(right, subject, result)
     return figure
+
+
+def _place_axes(figure: Figure) -> None:
+    """At the same place on every page, for one who turns them; and finding a place for each takes as long as drawing."""
+    figure.set_layout_engine(None)
+    height = figure.get_size_inches()[1]
+    below = height - _HEIGHT + 0.6
+    figure.subplots_adjust(left=0.095, right=0.985, bottom=below / height, top=1 - 0.68 / height, wspace=0.2)
 
 
 def titled_figure(
@@ -100,7 +110,7 @@ def titled_figure(
         if np.isnan(place.lat)
         else f"{place.name} ({_degrees(place.lat, 'NS')}, {_degrees(place.lon, 'EW')})"
     )
-    title = f"{variable.long_name} ({variable.name}), {where}" + (f", {pft}" if pft else "")
+    title = ", ".join(part for part in (f"{variable.long_name} ({variable.name})", where, pft) if part)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
     return figure
 
@@ -131,7 +141,7 @@ def _draw_histogram(axes: Axes, subject: Subject, result: PlaceResult) -> None:
     counts, _, _ = axes.hist(values, bins=_histogram_edges(values), color=MIDDLE_BLUE, edgecolor="white", linewidth=0.6)
     top = float(np.max(counts)) * 1.05
     low, middle, high = np.quantile(values, (0.025, 0.5, 0.975))
-    shortly = _rounding(high - low)
+    shortly = rounding(high - low)
     axes.vlines(middle, 0, top, color="black", linewidth=1.1, label=f"median {shortly(middle)}")
     if len(values) > 1:
         label = f"95 %: {shortly(low)} to {shortly(high)}"
@@ -157,7 +167,7 @@ def _histogram_edges(values: NDArray[np.float64]) -> int | list[float]:
     return edges if 5 <= len(edges) <= 41 else int(np.clip(len(edges) - 1, 5, 40))
 
 
-def _rounding(spread: float) -> Callable[[float], str]:
+def rounding(spread: float) -> Callable[[float], str]:
     """How to write values that lie `spread` apart: with three digits of the spread, and a true minus sign."""
     digits = min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread > 0 else 3
     return lambda value: f"{value:.{digits}f}".replace("-", "−")

@@ -13,6 +13,7 @@ from place import Place
 from report import Figure, one
 from watching import Change
 from work import span, workflow
+from workflow_support.manifests import Manifest
 
 WORKERS = 8
 PHASES = ("Preparing", "Running", "Analysing")
@@ -48,16 +49,19 @@ def _measure(place: Place, size: int) -> list[Figure]:
 
 
 def run(place: Place, size: int) -> Course:
-    """Create a workflow and wait until it has succeeded."""
-    name = place.unique("ensemble")
+    """Create a workflow of the bench model and wait until it has succeeded."""
+    return follow(place, workflow(place.unique("ensemble"), "bench", size), 120 + size / 10)
+
+
+def follow(place: Place, manifest: Manifest, seconds: float) -> Course:
+    """Create a workflow and wait, for so many seconds, until it has succeeded."""
+    name = manifest["metadata"]["name"]
     with place.watch("pecanworkflows", _view) as watched:
         created = time.monotonic()
-        place.site.apply(workflow(name, "bench", size))
-        last = watched.wait(
-            lambda change: change.name == name and change.value["finished"], 120 + size / 10, f"end of {size} runs"
-        )
+        place.site.apply(manifest)
+        last = watched.wait(lambda change: change.name == name and change.value["finished"], seconds, f"end of {name}")
         changes = [change for change in watched.changes if change.name == name and change.value["phase"]]
-    assert last.value["phase"] == "Succeeded", f"the workflow of {size} runs is {last.value}"
+    assert last.value["phase"] == "Succeeded", f"the workflow {name} is {last.value}"
     begins = {change.value["phase"]: change.at for change in reversed(changes)} | {PHASES[0]: created}
     # A phase that was over before anybody wrote of it took no time.
     seconds, end = {}, last.at

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bisect
 import math
+import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -39,6 +41,12 @@ def one(name: str, unit: str, value: float) -> Figure:
 def percentile(ordered: Sequence[float], part: float) -> float:
     """Nearest rank of sorted values: always one that was measured."""
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def processor() -> str:
+    """The CPU model as Linux tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def most_in_a_second(moments: Sequence[float]) -> int:

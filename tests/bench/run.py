@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "bench"), str(ROOT / "tests" / "e2e")]
 
 from place import Place  # noqa: E402
-from report import table  # noqa: E402
+from report import processor, table  # noqa: E402
 
 from pecan_operator.errors import OperatorError  # noqa: E402
 
@@ -29,6 +29,7 @@ ROWS = (
     "makespan",
     "progress",
     "ensemble",
+    "many_sites",
     "scale_down",
     "many_workflows",
     "finished_workflows",
@@ -38,12 +39,6 @@ ROWS = (
     "victims",
 )
 LONG_ONLY = {"victims"}
-
-
-def processor() -> str:
-    """The CPU model as Linux tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def explain(error: Exception) -> str:

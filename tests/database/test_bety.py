@@ -159,7 +159,11 @@ def test_runs_are_described_to_the_operator_and_forgotten_by_the_executor(
 ):
     mine, other = (ledger.accept_workflow(request_for(uid)).workflow_id for uid in "ab")
     site = executor.site(name="Loobos", lat=52.17, lon=5.74)
-    assert (executor.has_site(site), executor.has_site(772)) == (True, False)
+    assert executor.has_site(site, lat=None, lon=None)
+    assert executor.has_site(site, lat=52.26, lon=5.65)
+    assert not executor.has_site(site, lat=52.28, lon=5.74)
+    assert not executor.has_site(site, lat=52.17, lon=-5.74)
+    assert not executor.has_site(772, lat=None, lon=None)
     for workflow_id in (mine, other):
         for runtype, text in (("ensemble", "ensemble=1"), ("sensitivity analysis", "quantile=50,trait=SLA,pft=c")):
             ensemble = executor.ensemble(workflow_id=workflow_id, runtype=runtype)

@@ -42,8 +42,9 @@ RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 RESULT = ".pecan-result.json"
 RUN_FOLDERS = ("run", "out")
 MOST_OPENED = 10
-# Where PEcAn's R is the framework, these have the platform's passwords in them.
-SECRET_FILE = re.compile(r"pecan(\.[A-Za-z]+)?\.xml|workflow2?\.Rout")
+# Where PEcAn's R is the framework, these have the platform's passwords in them, in whatever folder; history.pda is a
+# workspace that PDA saves.
+SECRET_FILE = re.compile(r"(.*/)?(pecan(\..+)?\.xml|workflow2?\.Rout|history\.pda.*\.Rdata)")
 R_WORKFLOW = "workflow.R"
 
 app = typer.Typer()

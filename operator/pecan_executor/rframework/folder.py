@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import math
 import shutil
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +19,12 @@ from pecan_executor.files import WorkflowFolder, write_text
 from pecan_executor.folder import check_settings, claim
 from pecan_executor.sites import with_sites
 from pecan_operator.core import rsettings
+from pecan_operator.core.pecanxml import as_text
 from pecan_operator.core.rsettings import Services
-from pecan_operator.core.userxml import MOST_BYTES, Ours
+from pecan_operator.core.userxml import MOST_BYTES, Ours, refuse
 from pecan_operator.errors import UserError
 
+_LARGEST_ID = 2**63 - 1
 _PATHS = ("run//inputs/*/path", "pfts/pft/posterior.files")
 
 
@@ -36,7 +41,7 @@ class BetyOfR(Protocol):
 
     def forget_runs(self, workflow_id: int) -> None: ...
 
-    def has_site(self, site_id: int) -> bool: ...
+    def has_site(self, site_id: int, *, lat: float | None, lon: float | None) -> bool: ...
 
     def site(self, *, name: str, lat: float, lon: float) -> int: ...
 
@@ -44,9 +49,13 @@ class BetyOfR(Protocol):
 def fields_xml(source: Path, data: Path) -> str:
     """R's pecan.xml as the operator rendered it, with the sites of its table if it names one."""
     text = pecan_settings.read_text(source)
-    if fromstring(text).find("run/sites.csv") is None:
+    root = fromstring(text)
+    if root.find("run/sites.csv") is None:
         return text
-    return rsettings.render(with_sites(pecan_settings.parse(text), data))
+    # R's alone, which rendering adds again.
+    for node in root.findall("meta.analysis"):
+        root.remove(node)
+    return rsettings.render(with_sites(pecan_settings.parse(as_text(root)), data))
 
 
 def user_xml(source: Path, ours: Path, data: Path) -> tuple[str, tuple[str, ...]]:
@@ -101,7 +110,7 @@ def _check_path(leaf: ET.Element, data: Path) -> None:
     if not text or len(leaf) or not path.is_relative_to(data):
         return
     real = inside(path, data)
-    if not real.exists() and next(real.parent.glob(f"{real.name}*"), None) is None:
+    if not real.exists() and next(real.parent.glob(f"{glob.escape(real.name)}*"), None) is None:
         raise UserError("InputMissing", f"pecan.xml {leaf.tag}: {path} does not exist: put it on the data volume")
 
 
@@ -115,23 +124,31 @@ def _clean(folder: WorkflowFolder) -> None:
 
 
 def _place(site: ET.Element, bety: BetyOfR) -> None:
-    """R registers runs by BETY's id of their site; one that BETY has not is added, by its name and place."""
+    """R registers runs by BETY's id of their site; one that BETY has not, or has elsewhere, is added by its name and
+    place."""
     node = site.find("id")
     given = "" if node is None else (node.text or "").strip()
-    if given.isdecimal() and bety.has_site(int(given)):
+    lat, lon = _degrees(site, "lat", 90), _degrees(site, "lon", 180)
+    if given.isdecimal() and int(given) <= _LARGEST_ID and bety.has_site(int(given), lat=lat, lon=lon):
         return
-    name, lat, lon = (site.findtext(tag) for tag in ("name", "lat", "lon"))
     if lat is None or lon is None:
         raise UserError(
             "SiteUnknown",
             f"pecan.xml run/site: BETY has no site of the id {given!r}, and without lat and lon none is added",
         )
-    try:
-        found = bety.site(name=" ".join((name or given).split()), lat=float(lat), lon=float(lon))
-    except ValueError:
-        raise UserError(
-            "BadSettings", f"pecan.xml run/site {given!r}: lat {lat!r} and lon {lon!r} must be numbers"
-        ) from None
+    found = bety.site(name=" ".join((site.findtext("name") or given).split()), lat=lat, lon=lon)
     if node is None:
         node = ET.SubElement(site, "id")
     node.text = str(found)
+
+
+def _degrees(site: ET.Element, tag: str, most: int) -> float | None:
+    text = (site.findtext(tag) or "").strip()
+    if not text:
+        return None
+    value = math.nan
+    with suppress(ValueError):
+        value = float(text)
+    if not -most <= value <= most:
+        refuse(f"run/site: {tag} is {text[:80]!r}, which is not between -{most} and {most} degrees")
+    return value

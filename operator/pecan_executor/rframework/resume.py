@@ -50,7 +50,8 @@ def resume(workflow_id: int, folder: WorkflowFolder, ledger: ResumeLedger, servi
 
 
 def _renew(file: Path, services: Services) -> None:
-    """Of the other copies, one may be half written by R that was killed: R writes it again, and reads it never."""
+    """Of the other copies, one may be half written by R that was killed: R writes it again, or does without, since it goes
+    on with pecan.CONFIGS.xml."""
     try:
         text = rsettings.with_services(file.read_bytes(), services)
     except UserError as error:

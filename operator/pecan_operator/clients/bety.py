@@ -13,6 +13,8 @@ from pecan_operator.errors import UserError
 from pecan_operator.records import RunDescription
 
 SAME_PLACE_DEGREES = 1e-6
+NEAR_DEGREES = 0.1
+"""How far the place that somebody gives for a site may be from where BETY has it."""
 
 RunValues = tuple[int, str, str, str, str]
 """(site id, first day, last day, parameter list, output folder) of a row in `runs`; days as ISO 8601."""
@@ -91,11 +93,20 @@ class Bety:
                 found = cursor.fetchone()
             return _only(found)
 
-    def has_site(self, site_id: int) -> bool:
-        """Whether there is a site of this id."""
+    def has_site(self, site_id: int, *, lat: float | None, lon: float | None) -> bool:
+        """Whether there is a site of this id, and not more than 0.1 degrees from the place, of which None is not known.
+
+        `lat` and `lon` in degrees north and east.
+        """
         with self._database.transaction() as cursor:
-            cursor.execute("SELECT 1 FROM public.sites WHERE id = %s", (site_id,))
-            return cursor.fetchone() is not None
+            cursor.execute(
+                "SELECT coalesce(abs(ST_Y(centre) - %(lat)s) < %(near)s, true)"
+                " AND coalesce(abs(ST_X(centre) - %(lon)s) < %(near)s, true)"
+                " FROM (SELECT ST_Centroid(geometry) AS centre FROM public.sites WHERE id = %(id)s) AS site",
+                {"id": site_id, "lat": lat, "lon": lon, "near": NEAR_DEGREES},
+            )
+            found = cursor.fetchone()
+        return found is not None and bool(found[0])
 
     def forget_runs(self, workflow_id: int) -> None:
         """Remove the ensembles and runs of a workflow, with what belongs to these."""

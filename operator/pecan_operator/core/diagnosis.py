@@ -73,14 +73,20 @@ def diagnose_job(job: Manifest, pods: Iterable[Manifest], events: Sequence[Manif
     pod from running."""
     mine = [pod for pod in pods if _is_owned(pod, job)]
     ended = _last_failed(mine)
-    if ended and (found := _of_failed_pod(ended)):
-        return found
     failed = job_condition(job, "Failed")
+    if ended and not is_late(job) and (found := _of_failed_pod(ended)):
+        return found
     if failed is not None:
         return Diagnosis(failed.get("reason") or "JobFailed", _short(failed.get("message") or "the Job failed"))
     if job_condition(job, "Complete") is not None:
         return None
     return diagnose([pod for pod in mine if _phase(pod) != "Failed"], events=events, workload=job)
+
+
+def is_late(job: Manifest) -> bool:
+    """Whether a Job failed by its deadline: then its pods were killed for it."""
+    failed = job_condition(job, "Failed")
+    return failed is not None and failed.get("reason") == "DeadlineExceeded"
 
 
 def failed_container(job: Manifest, pods: Iterable[Manifest]) -> tuple[str, Manifest] | None:

@@ -33,9 +33,8 @@ TRIED_AGAIN: Manifest = {
         ]
     },
 }
-# With R, the operator decides on another try. How long conversions or a data assimilation take nobody knows: the deadline is
-# the workflow's.
-TRIED_ONCE: Manifest = {"backoffLimit": 0}
+# How long conversions or a data assimilation take nobody knows; what waits for ever is to end nevertheless.
+R_DEADLINE_SECONDS = 7 * 24 * 3600
 GENERATION = f"{labels.GROUP}/retry-generation"
 RESOURCES: Manifest = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
 SIDECAR_RESOURCES: Manifest = {"requests": {"cpu": "10m", "memory": "48Mi"}, "limits": {"memory": "256Mi"}}
@@ -275,9 +274,14 @@ def _job(
         },
         "spec": {
             **_job_spec(workflow.name, component, containers, site, volumes),
-            **(TRIED_ONCE if row.framework == rframework.PECAN else TRIED_AGAIN),
+            **(_tried_once(workflow.spec.deadline_seconds) if row.framework == rframework.PECAN else TRIED_AGAIN),
         },
     }
+
+
+def _tried_once(deadline_seconds: int | None) -> Manifest:
+    """With R, the operator decides on another try, and on a deadline of the workflow that comes first."""
+    return {"backoffLimit": 0, "activeDeadlineSeconds": max(R_DEADLINE_SECONDS, deadline_seconds or 0)}
 
 
 def _job_spec(

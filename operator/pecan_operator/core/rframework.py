@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
 from typing import Any
 
 from pecan_operator.api.base import Resources
 from pecan_operator.api.model import PecanModel
 from pecan_operator.core import pods
-from pecan_operator.core.diagnosis import failed_container
+from pecan_operator.core.diagnosis import failed_container, is_late
 from pecan_operator.core.runs import EXIT_BAD_DATA
 from pecan_operator.errors import UserError
 
@@ -31,6 +32,7 @@ MOST_LOSSES = 5
 """How often a Job with R is made again because its pod was killed, until the next retry of the workflow."""
 
 _SIGNALLED = 128
+_CRASHES = {_SIGNALLED + each for each in (SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV)}
 
 # Run by any POSIX shell, with nothing but grep, tail, cut, tr, cp and rm, since the image is not ours. R itself cannot be
 # process 1's replacement: somebody has to say why it failed. On SIGTERM the shell ends at once, and R with it.
@@ -39,7 +41,7 @@ umask 0007
 trap 'exit 143' TERM
 unset PECAN_SETTINGS
 [ "$1" = --advanced ] && [ -e run/plan.jsonl ] && exit 0
-rm -f .RData
+rm -f .RData "$2"
 cp /work/workflow.R workflow.R || exit 1
 R CMD BATCH "$1" workflow.R "$2" &
 wait $!
@@ -78,15 +80,16 @@ redacted() {
 }
 
 tab=$(printf '\t')
-status=$(tail -n 1 STATUS 2>/dev/null)
+# An error outside of a stage leaves a line without a name.
+status=$(grep -av "^$tab" STATUS 2>/dev/null | tail -n 1)
 case $status in
   *"${tab}DONE${tab}"*) where="after stage ${status%%"$tab"*}" ;;
-  '' | "$tab"*) where="in input conversion" ;;
+  '') where="in input conversion" ;;
   *) where="in stage ${status%%"$tab"*}" ;;
 esac
-said=$(last_error "$2" 2>/dev/null | tr -s ' \t' ' ' | cut -c 1-1500)
+said=$(last_error "$2" 2>/dev/null | tr -s ' \t' ' ')
 broker=${RABBITMQ_URI#*://*:}
-redacted "R failed $where: ${said:-there is no ERROR or SEVERE line in $2}" "$PGPASSWORD" "${broker%%@*}" >&2
+redacted "R failed $where: ${said:-there is no ERROR or SEVERE line in $2}" "$PGPASSWORD" "${broker%%@*}" | cut -c 1-1500 >&2
 exit "$code"
 """
 
@@ -147,11 +150,15 @@ def framework_container(
 
 def is_lost(job: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a failed Job with R failed by what another try may spare it: its pod was deleted, evicted or killed, or a
-    service did not answer one of our steps. What R itself says, bad input, and too little memory come again."""
+    service did not answer one of our steps. What R itself says, a crash of R, bad input, too little memory and too little
+    time come again."""
+    if is_late(job):
+        return False
     ended = failed_container(job, found)
     if ended is None:
         return True
     name, state = ended
     if state.get("reason") == "OOMKilled" or state.get("exitCode") == EXIT_BAD_DATA:
         return False
-    return name != CONTAINER or state.get("exitCode", _SIGNALLED) >= _SIGNALLED
+    code = state.get("exitCode", _SIGNALLED)
+    return name != CONTAINER or (code >= _SIGNALLED and code not in _CRASHES)

@@ -27,6 +27,8 @@ DRIVERS = ("PostgreSQL", "Postgres")
 SEEDS = ("ensemble", "sensitivity.analysis")
 
 _BETY = {"user": "PGUSER", "password": "PGPASSWORD", "host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE"}
+# R puts them into job.sh as they are.
+_ARGUMENTS = re.compile(r"[A-Za-z0-9 _.,:=/+@-]*")
 _DAY = re.compile(r"\s*([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})")
 
 
@@ -64,13 +66,26 @@ def check_fields(spec: WorkflowSpec) -> tuple[str, ...]:
 
 
 def render(settings: pecanxml.Settings) -> str:
-    """The fields of a workflow as R's pecan.xml, still without the addresses and passwords of services."""
+    """The fields of a workflow as R's pecan.xml, still without the addresses and passwords of services.
+
+    R notes in BETY which posterior of a PFT the runs were drawn from, and knows one only of a PFT that it has taken through
+    the meta-analysis: without a row an SQL error ends it. So PFTs that all bring their posterior files are run without
+    writing to BETY, and for the others there is a meta-analysis, with PEcAn's defaults.
+    """
     root = fromstring(pecanxml.render(replace(settings, hostname=HOST)))
     for part in SEEDS:
         for node in root.findall(part):
             for seed in node.findall("seed"):
                 node.remove(seed)
     _add_database(root, None)
+    if all(pft.posterior_files for pft in settings.pfts):
+        _set(root.find("database/bety"), "write", "FALSE")
+    else:
+        analysis = ET.SubElement(root, "meta.analysis")
+        ET.SubElement(analysis, "iter").text = "3000"
+        effects = ET.SubElement(analysis, "random.effects")
+        ET.SubElement(effects, "on").text = "FALSE"
+        ET.SubElement(effects, "use_ghs").text = "TRUE"
     return pecanxml.as_text(root)
 
 
@@ -121,6 +136,8 @@ class _RAdoption(Adoption):
             self._resolve(element, copy, place)
         if place[0] == "model" and place[1] in ("type", "revision", "binary"):
             self._check_fits(element, place)
+        if place == ("model", "binary_args") and not _ARGUMENTS.fullmatch(element.text or ""):
+            self.refuse(element, place, "may hold nothing but letters, digits, blanks and _ . , : = / + @ -")
         return copy
 
     def _check_sites(self, run: ET.Element) -> None:

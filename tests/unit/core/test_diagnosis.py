@@ -218,7 +218,10 @@ def test_a_job_tells_how_its_last_pod_ended_while_it_is_tried_again():
 
 def test_a_job_that_failed_without_pods():
     failed = job_with("Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
-    assert diagnose_job(failed, []) == Diagnosis("DeadlineExceeded", "Job was active longer than specified deadline")
+    late = Diagnosis("DeadlineExceeded", "Job was active longer than specified deadline")
+    assert diagnose_job(failed, []) == late
+    # that its pod was killed follows from it
+    assert diagnose_job(failed, [failed_pod("a", "2026-01-01T00:00:00Z", "terminated")]) == late
 
 
 def test_a_job_is_well_when_complete_or_running():

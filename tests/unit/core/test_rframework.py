@@ -142,6 +142,20 @@ def test_r_that_fails_is_quoted_without_passwords(r: R, said: str, expected: str
     assert " ".join(done.stderr.split()) == f"R failed in stage CONFIG: {expected}"
 
 
+@pytest.mark.parametrize("before", range(1486, 1500, 4))
+def test_what_is_cut_off_leaves_no_part_of_a_password(r: R, before: int) -> None:
+    said = "1 ERROR [db] : "
+    done = r.run(code=1, said=f"{said:x<{before}}{PASSWORD}\n", status="TRAIT\t1")
+    assert PASSWORD[:2] not in done.stderr
+    assert len(done.stderr) < 1600
+
+
+def test_an_earlier_log_is_not_quoted(r: R) -> None:
+    (r.folder / "workflow.Rout").write_text("1 ERROR [f] : of before")
+    (r.folder.parent / "bin" / "R").write_text("#!/bin/sh\nexit 127\n")
+    assert r.run().stderr == "R failed in input conversion: there is no ERROR or SEVERE line in workflow.Rout\n"
+
+
 @pytest.mark.parametrize(
     ("status", "where"),
     [
@@ -150,6 +164,8 @@ def test_r_that_fails_is_quoted_without_passwords(r: R, said: str, expected: str
         ("TRAIT\t1", "in stage TRAIT"),
         ("TRAIT\t1\t2\tERROR\t\n", "in stage TRAIT"),
         ("TRAIT\t1\t2\tDONE\t\n", "after stage TRAIT"),
+        # an error between two stages: a line of no stage
+        ("TRAIT\t1\t2\tDONE\t\n\t3\tERROR\t\n", "after stage TRAIT"),
     ],
 )
 def test_where_r_failed_follows_from_status(r: R, status: str | None, where: str) -> None:
@@ -234,6 +250,11 @@ def failed_pod(*ended: tuple[str, int, str], created: str = "1", owner: str = "j
         ([failed_pod(("framework", 127, "Error"))], False),
         ([failed_pod(("framework", 137, "Error"))], True),
         ([failed_pod(("framework", 143, "Error"))], True),
+        # of a node that was started anew
+        ([failed_pod(("framework", 255, "Unknown"))], True),
+        # R that crashed: SIGABRT, SIGSEGV
+        ([failed_pod(("framework", 134, "Error"))], False),
+        ([failed_pod(("framework", 139, "Error"))], False),
         ([failed_pod(("framework", 137, "OOMKilled"))], False),
         ([failed_pod(("folder", 65, "Error"))], False),
         ([failed_pod(("folder", 75, "Error"))], True),
@@ -249,6 +270,12 @@ def failed_pod(*ended: tuple[str, int, str], created: str = "1", owner: str = "j
 )
 def test_what_was_killed_is_tried_again_and_what_r_said_is_final(pods: list[dict[str, Any]], lost: bool) -> None:
     assert rframework.is_lost(JOB, pods) is lost
+
+
+def test_a_job_that_took_too_long_is_not_tried_again() -> None:
+    late = {**JOB, "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}}
+    assert not rframework.is_lost(late, [])
+    assert not rframework.is_lost(late, [failed_pod(("framework", 143, "Error"))])
 
 
 def test_r_gets_what_pecan_gives_its_executor_and_no_more() -> None:

@@ -57,10 +57,25 @@ def test_fields_become_what_pecan_reads() -> None:
         "99000000007", "SIPNET", "git", "/usr/local/bin/sipnet.git",
     ]  # fmt: skip
     assert root.findtext("database/dbfiles") == "/data/dbfiles"
-    assert root.findtext("database/bety/write") == "TRUE"
     assert root.findtext("pfts/pft/posterior.files") == "/data/posteriors/conifer"
     assert root.findall(".//seed") == []
     assert root.findtext("ensemble/samplingspace/parameters/method") == "uniform"
+
+
+def test_pfts_with_posterior_files_are_run_without_bety_where_r_has_no_posterior_of_them() -> None:
+    root = ET.fromstring(rsettings.render(SETTINGS))
+    assert root.findtext("database/bety/write") == "FALSE"
+    assert root.find("meta.analysis") is None
+
+
+@pytest.mark.parametrize(
+    "pfts", [(Pft("temperate.coniferous"),), (Pft("temperate.coniferous"), Pft("soil", posterior_files="/data/soil"))]
+)
+def test_pfts_with_priors_of_bety_go_through_pecans_meta_analysis(pfts: tuple[Pft, ...]) -> None:
+    root = ET.fromstring(rsettings.render(replace(SETTINGS, pfts=pfts)))
+    assert root.findtext("database/bety/write") == "TRUE"
+    assert root.findtext("meta.analysis/iter") == "3000"
+    assert root.findtext("meta.analysis/random.effects/on") == "FALSE"
 
 
 def test_several_sites_stay_pecans_multisettings() -> None:
@@ -144,6 +159,9 @@ def test_sources_that_r_downloads_are_left_to_it() -> None:
         ("<model><job.sh>module load x</job.sh></model>", "model/job.sh is not supported"),
         ("<model><postrun>x</postrun></model>", "only where spec.userCode of the PecanPlatform is Run"),
         ("<model><jobtemplate>/data/x</jobtemplate></model>", "model/jobtemplate is not supported"),
+        ("<model><binary_args>-s; rm -rf /data</binary_args></model>", "model/binary_args may hold nothing but"),
+        ("<model><binary_args>$(id)</binary_args></model>", "model/binary_args may hold nothing but"),
+        ("<model><binary_args>-s\nid</binary_args></model>", "model/binary_args may hold nothing but"),
         ("<pfts><pft><priors><csv>/data/x</csv></priors></pft></pfts>", "takes priors from BETY or posterior.files"),
         ("<model><type>ED2</type></model>", "model/type is 'ED2', but the model of modelRef has 'SIPNET'"),
     ],
@@ -163,6 +181,11 @@ def test_code_is_left_to_r_where_the_platform_runs_it(place: str) -> None:
     xml = rsettings.adopt(text, replace(OURS, user_code=True)).xml
     assert text_of(xml, place) == "module load x\nexport A='<1'"
     assert text_of(xml, "host/name") == "localhost"
+
+
+def test_plain_arguments_of_the_model_are_r_s() -> None:
+    made = ET.fromstring(rsettings.adopt(demo("<model><binary_args> -s --n=1 </binary_args></model>"), OURS).xml)
+    assert made.findtext("model/binary_args") == " -s --n=1 "
 
 
 def test_nodes_of_another_workflow_are_dropped() -> None:

@@ -94,12 +94,13 @@ def write_year() -> WriteYear:
         bounds: bool = True,
         attributes: Mapping[str, str] | None = None,
         time_units: str | None = None,
+        form: str = "NETCDF4",
     ) -> Path:
         outdir.mkdir(parents=True, exist_ok=True)
         start = (first - date(first.year, 1, 1)).days
         times = start + np.arange(((last - first) / timedelta(days=1) + 1) * steps) / steps
         path = outdir / f"{first.year}.nc"
-        with Dataset(path, "w") as dataset:
+        with Dataset(path, "w", format=form) as dataset:
             dataset.setncatts(dict(attributes or {}))
             for name, size in (("lon", 1), ("lat", 1), ("time", None), ("hist_interval", 2)):
                 dataset.createDimension(name, size)

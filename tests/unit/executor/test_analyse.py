@@ -121,6 +121,46 @@ def test_statistics_of_known_members(settings: Settings, folder: WorkflowFolder,
     ]
 
 
+def test_numbers_of_a_day_are_written_to_the_last_digit(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
+) -> None:
+    plans = prepare(settings, folder, bety)
+    run(plans)
+    resume(1, folder, Ledger(plans))
+    analyse(settings, folder)
+    members = np.array([1, 2, 3, 4]) * GRAM_A_DAY
+    kept = members.astype(np.float32).astype(np.float64)
+    quantiles = np.quantile(kept, (0.025, 0.25, 0.5, 0.75, 0.975)).tolist()
+    row = rows_of(folder, "ensemble.ts.50.GPP.1999.2000.csv")[7]
+    assert (row["site_id"], row["date"], row["units"], row["n"]) == ("NL-Loo", "1999-12-08", "kg C m-2 s-1", "4")
+    assert float(row["sd"]) == kept[:, None].std(axis=0, ddof=1)[0]
+    assert [float(row[name]) for name in ("mean", "q2.5", "q25", "q50", "q75", "q97.5")] == [kept.mean(), *quantiles]
+
+
+def test_several_processes_write_what_one_does(
+    settings: Settings, folder: WorkflowFolder, bety: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = replace(settings, sites=(*settings.sites, NORTH))
+    plans = prepare(both, folder, bety)
+    run(plans)
+    (Path(plans[3].outdir) / "2000.nc").write_bytes(b"half")
+    resume(1, folder, Ledger(plans, {plans[5].run_id: (RunState.FAILED, 3, "no leaves")}))
+    written = []
+    for processes in (1, 3):
+        monkeypatch.setattr("pecan_executor.collect.processes_for", lambda _, processes=processes: processes)
+        monkeypatch.setattr("pecan_executor.analyse.processes_for", lambda _, processes=processes: processes)
+        results, left_out = analyse(both, folder)
+        files = {path.name: path for path in folder.path.iterdir() if path.suffix in (".csv", ".nc", ".png", ".pdf")}
+        written.append(
+            (results, left_out, {n: p.read_bytes() for n, p in files.items() if p.suffix != ".pdf"}, set(files))
+        )
+        for path in files.values():
+            if path.name.startswith("ensemble.") and "samples" not in path.name:
+                path.unlink()
+    assert written[0] == written[1]
+    assert len(written[0][1]) == 2
+
+
 def test_stages_from_the_first_step_to_the_last(
     settings: Settings, folder: WorkflowFolder, bety: Any, run: Any
 ) -> None:

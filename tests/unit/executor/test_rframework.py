@@ -94,8 +94,8 @@ class BetyOfR:
     def forget_runs(self, workflow_id: int) -> None:
         self.forgotten.append(workflow_id)
 
-    def has_site(self, site_id: int) -> bool:
-        return site_id == 772
+    def has_site(self, site_id: int, *, lat: float | None, lon: float | None) -> bool:
+        return site_id == 772 and lat in (None, 40.03) and lon in (None, -105.5)
 
     def site(self, *, name: str, lat: float, lon: float) -> int:
         self.sites.append((name, lat, lon))
@@ -127,7 +127,10 @@ def r_settings(folder: WorkflowFolder) -> Settings:
 
 @pytest.fixture
 def xml(r_settings: Settings) -> str:
-    return rsettings.render(r_settings)
+    """Without a meta-analysis, as of a user whose PFTs name their posteriors in BETY."""
+    root = ET.fromstring(rsettings.render(r_settings))
+    root.remove(root.find("meta.analysis"))
+    return ET.tostring(root, encoding="unicode")
 
 
 @pytest.fixture
@@ -154,6 +157,26 @@ def test_the_folder_has_pecan_xml_and_nothing_else(folder: WorkflowFolder, xml: 
     assert root.findtext("host/rabbitmq/uri") == SERVICES.rabbitmq_uri
     assert [node.text for node in root.iterfind("run//site/id")] == ["772", "99000000001"]
     assert bety.sites == [("Loobos", 52.17, 5.74)]
+
+
+@pytest.mark.parametrize("site_id", ["772", str(10**30)])
+def test_an_id_of_another_place_is_not_taken_for_bety_s(
+    site_id: str, folder: WorkflowFolder, xml: str, ledger: Ledger
+) -> None:
+    bety = BetyOfR()
+    make(folder, xml.replace("<id>NL-Loo</id>", f"<id>{site_id}</id>"), ledger, bety)
+    assert bety.sites == [("Loobos", 52.17, 5.74)]
+
+
+def test_a_site_of_bety_needs_no_place(folder: WorkflowFolder, xml: str, ledger: Ledger) -> None:
+    root = ET.fromstring(xml)
+    for site in root.iterfind("run//site"):
+        for node in list(site):
+            site.remove(node)
+        site.append(ET.fromstring("<id>772</id>"))
+    bety = BetyOfR()
+    make(folder, ET.tostring(root, encoding="unicode"), ledger, bety)
+    assert bety.sites == []
 
 
 def test_what_an_earlier_try_left_is_gone(folder: WorkflowFolder, xml: str, ledger: Ledger) -> None:
@@ -197,8 +220,12 @@ def test_without_bety_nothing_is_looked_for_there(folder: WorkflowFolder, xml: s
     [
         ("<id>99000000001</id>", "<id>5</id>", "workflow/id is 5, this workflow is 99000000001"),
         ("/met/Loobos", "/met/Niwot", "met/Niwot does not exist: put it on the data volume"),
+        ("/met/Loobos", "/met/L**", "met/L** does not exist: put it on the data volume"),
+        ("/met/Loobos", "/met/[L]oobos", "met/[L]oobos does not exist: put it on the data volume"),
         ("<lat>52.17</lat>", "", "BETY has no site of the id 'NL-Loo', and without lat and lon none is added"),
-        ("<lat>52.17</lat>", "<lat>north</lat>", "lat 'north' and lon '5.74' must be numbers"),
+        ("<id>NL-Loo</id>", f"<id>{10**30}</id><lat>91</lat>", "lat is '91', which is not between -90 and 90 degrees"),
+        ("<lat>52.17</lat>", "<lat>north</lat>", "lat is 'north', which is not between -90 and 90 degrees"),
+        ("<lon>5.74</lon>", "<lon>nan</lon>", "lon is 'nan', which is not between -180 and 180 degrees"),
     ],
 )
 def test_settings_that_cannot_do_are_refused_before_r_begins(
@@ -223,6 +250,7 @@ def test_sites_come_from_their_table(folder: WorkflowFolder, r_settings: Setting
     source.write_text(rsettings.render(replace(r_settings, sites=(), sites_csv=str(table))))
     root = ET.fromstring(fields_xml(source, folder.data))
     assert [node.text for node in root.iterfind("run//site/name")] == ["A", "B"]
+    assert [node.findtext("iter") for node in root.iterfind("meta.analysis")] == ["3000"]
     assert root.findtext("database/dbfiles") == "/data/dbfiles"
     assert root.findtext("host/name") == "localhost"
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from netCDF4 import Dataset
 
-from pecan_executor.outputs import read_run
+from pecan_executor.outputs import RunReader
 from pecan_wofost.adapter import main
 from pecan_wofost.parameters import Parameters
 from pecan_wofost.standard_output import OUTPUT_VARIABLES, VARIABLES
@@ -121,7 +121,7 @@ def test_a_whole_run(config: dict[str, Any], run: Callable[[Any], tuple[int, str
     assert [day.day for day in engine.weather] == [START + timedelta(days=n) for n in range(DAYS)]
 
     # What the executor makes of it.
-    output = read_run(outdir, [variable.name for variable in VARIABLES], START, END)
+    output = RunReader([variable.name for variable in VARIABLES], START, END).read(outdir)
     assert {name: variable.units for name, variable in output.variables.items()} == {v.name: v.units for v in VARIABLES}
     assert output.daily["LAI"].tolist() == [0.0] + [1.0] * (DAYS - 1)
     said = " ".join(output.caveats)
