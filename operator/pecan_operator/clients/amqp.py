@@ -333,6 +333,7 @@ class _Link:
         self._publishing = asyncio.Lock()
         self._sent = 0
         self._publication: _Publication | None = None
+        self._left: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
 
     async def open(self) -> None:
@@ -345,8 +346,8 @@ class _Link:
         self._connection = AsyncioConnection(
             parameters,
             on_open_callback=lambda connection: _resolve(opened, connection),
-            on_open_error_callback=lambda _, error: self.end(error),
-            on_close_callback=lambda _, error: self.end(error),
+            on_open_error_callback=lambda _, error: self._leave(error),
+            on_close_callback=lambda _, error: self._leave(error),
             custom_ioloop=self._loop,
         )
         await self._or_closed(opened)
@@ -370,7 +371,12 @@ class _Link:
         if self._connection is not None:
             with contextlib.suppress(AMQPError):
                 self._connection.close()
-            await _first_of(self.closed, timeout=1.0)
+            # Not for `closed`: the first of its channels that is closed ends the link, and the broker has not answered then.
+            await _first_of(self._left, timeout=1.0)
+
+    def _leave(self, error: BaseException | str) -> None:
+        _resolve(self._left, None)
+        self.end(error)
 
     async def declare_topology(self) -> None:
         await self.declare_queues((EVENTS_QUEUE, DEAD_QUEUE, EXECUTOR_QUEUE))
