@@ -55,6 +55,7 @@ class Rabbit:
 
     port: int
     management_port: int
+    log: Path
 
     def uri(self, user: str = "test", port: int | None = None) -> str:
         return f"amqp://{user}:{PASSWORD}@127.0.0.1:{port or self.port}/{VHOST}"
@@ -133,7 +134,8 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
     if epmd is None or not Path(SERVER).exists():
         pytest.skip("no RabbitMQ server here: install Debian's package rabbitmq-server")
     folder = tmp_path_factory.mktemp("rabbitmq")
-    server = Rabbit(port=free_port(), management_port=free_port())
+    log = folder / "server.log"
+    server = Rabbit(port=free_port(), management_port=free_port(), log=log)
     (folder / "enabled_plugins").write_text("[rabbitmq_management].")
     (folder / "definitions.json").write_text(json.dumps(definitions()))
     (folder / "rabbitmq.conf").write_text(
@@ -156,7 +158,6 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
     }
-    log = folder / "server.log"
 
     def answers() -> bool:
         with suppress(OSError):

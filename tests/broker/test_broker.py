@@ -146,6 +146,18 @@ def test_nothing_to_publish_is_no_work(broker: Broker) -> None:
     assert broker.ready([]) == {}
 
 
+def test_it_says_goodbye(rabbit: Any) -> None:
+    def broken_off() -> int:
+        return int(rabbit.log.read_text().count("client unexpectedly closed TCP connection"))
+
+    before = broken_off()
+    for _ in range(5):
+        connect(rabbit.uri("pecan-operator")).stop()
+    # The server's log is written a little later.
+    time.sleep(0.5)
+    assert broken_off() == before
+
+
 def test_events_come_in_order_and_again_until_acknowledged(rabbit: Any, channel: Any) -> None:
     woken = threading.Event()
     first = connect(rabbit.uri("pecan-operator"), on_wake=woken.set)
