@@ -57,5 +57,14 @@ def find(status: Mapping[str, Any] | None, condition_type: str) -> Mapping[str, 
     return None
 
 
+def all_but(status: Mapping[str, Any] | None, *condition_types: str) -> list[Condition]:
+    """The conditions of a status, as they are, but for some."""
+    return [
+        Condition(given["type"], {"True": True, "False": False}.get(given["status"]), given["reason"], given["message"])
+        for given in (status or {}).get("conditions") or []
+        if given["type"] not in condition_types
+    ]
+
+
 def _short(message: str) -> str:
     return message if len(message) <= MESSAGE_MAX else message[: MESSAGE_MAX - 1] + "…"

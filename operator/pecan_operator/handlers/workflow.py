@@ -15,7 +15,7 @@ from pecan_operator.core import jobs, pecanxml, provenance, rframework
 from pecan_operator.core.diagnosis import job_condition
 from pecan_operator.core.pace import Pace
 from pecan_operator.core.progress import Written, progress_wait, shape
-from pecan_operator.core.status import Condition, conditions, find, timestamp
+from pecan_operator.core.status import Condition, all_but, conditions, find, timestamp
 from pecan_operator.core.workflow import (
     RETRIED,
     Facts,
@@ -84,7 +84,7 @@ class WorkflowHandler:
         except OperatorError as error:
             self._places.leave(key)
             status = obj.get("status") or {}
-            self.context.report_failure(obj, error, status.get("phase", "Pending"), _all_but_ready(status))
+            self.context.report_failure(obj, error, status.get("phase", "Pending"), all_but(status, "Ready"))
             raise
 
     def put_away_absent(self, namespace: str, installation: Installation) -> None:
@@ -443,15 +443,6 @@ class WorkflowHandler:
         if ready is not None and ready["status"] != "True":
             return [Condition("ModelReady", False, ready["reason"], f"PecanModel {model.name}: {ready['message']}")]
         return [Condition("ModelReady", True, "Ready", f"PecanModel {model.name}")]
-
-
-def _all_but_ready(status: Mapping[str, Any]) -> list[Condition]:
-    """The conditions of a status but Ready, as they are."""
-    return [
-        Condition(c["type"], {"True": True, "False": False}.get(c["status"]), c["reason"], c["message"])
-        for c in status.get("conditions") or []
-        if c["type"] != "Ready"
-    ]
 
 
 def _seconds_to_wait(plan: Plan, facts: Facts) -> float:

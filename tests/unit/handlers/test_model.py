@@ -167,6 +167,18 @@ def test_a_service_that_is_away_makes_ready_unknown() -> None:
     assert condition(world, "Ready")[:2] == ("Unknown", "BrokerUnavailable")
 
 
+def test_an_operator_that_starts_while_the_broker_is_away_says_that_workers_are_held() -> None:
+    world = with_work(with_model())
+    before = {each["type"] for each in model_status(world)["conditions"]}
+    world.start_operator()
+    world.broker.go_away("connection refused")
+    with pytest.raises(Unavailable):
+        world.models.reconcile(KEY)
+    assert {each["type"] for each in model_status(world)["conditions"]} == before
+    assert condition(world, "ScalingActive")[:2] == ("False", "BrokerUnavailable")
+    assert replicas(world) == 4
+
+
 def test_an_idle_model() -> None:
     world = with_model()
     status = model_status(world)
