@@ -135,6 +135,7 @@ def test_kubectl_scale_keeps_workers_warm_and_lets_them_go(site: Site, kubeconfi
     assert seconds > 9
 
 
+@pytest.mark.full
 def test_priorities_share_the_workers(site: Site) -> None:
     """Priorities 0 and 3 are weights 1 and 4 of what is in hand, as long as both have work."""
     orders = {"sleep_seconds": 1.0}
@@ -153,6 +154,7 @@ def test_priorities_share_the_workers(site: Site) -> None:
     assert most_at_once([*low, *high]) <= 3
 
 
+@pytest.mark.full
 def test_max_parallel_binds_whatever_the_priority(site: Site) -> None:
     orders = {"sleep_seconds": 1.5}
     narrow_id, wide_id = prepare(

@@ -143,6 +143,7 @@ def test_a_busy_worker_stays_when_idle_ones_go(site: Site) -> None:
     assert [run.attempt for run in runs] == [1] * 6
 
 
+@pytest.mark.full
 def test_a_model_deleted_and_applied_again_loses_no_run(site: Site) -> None:
     site.apply(journal_workflow("orphaned", 8, {"sleep_seconds": 4}))
     workflow_id = site.workflow_id("orphaned")

@@ -42,7 +42,9 @@ def told_to_end(site: Site, release: Release, pod: str) -> float:
     return before
 
 
-@pytest.mark.parametrize("ended", [killed_process, deleted_without_grace, told_to_end])
+@pytest.mark.parametrize(
+    "ended", [killed_process, pytest.param(deleted_without_grace, marks=pytest.mark.full), told_to_end]
+)
 def test_the_other_operator_goes_on_and_counts_no_run_twice(
     site: Site, release: Release, ended: Callable[[Site, Release, str], float]
 ) -> None:

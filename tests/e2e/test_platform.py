@@ -181,6 +181,7 @@ def test_the_data_volume_has_the_folders_of_pecan(place: Place) -> None:
     assert any(condition["type"] == "Complete" for condition in job["status"]["conditions"])
 
 
+@pytest.mark.full
 def test_an_idle_platform_is_not_written(place: Place) -> None:
     def versions() -> dict[str, str]:
         kinds = (
