@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pecan_operator.clients.kube import Kube, Manifest
 from pecan_operator.core import labels
-from pecan_operator.core.status import Condition, conditions
+from pecan_operator.core.status import Condition, all_but, conditions
 from pecan_operator.errors import NotYet, OperatorError, UserError
 from pecan_operator.handlers.children import Children
 from pecan_operator.handlers.installation import Installations
@@ -56,14 +56,15 @@ class Context:
             self.store.put(desired["kind"], made)
         return made
 
-    def report_failure(self, obj: Object, error: OperatorError, phase: str, kept: Iterable[Condition] = ()) -> None:
+    def report_failure(self, obj: Object, error: OperatorError, phase: str, *changed: Condition) -> None:
         """Say in `Ready` why a resource cannot go on: False, or Unknown where a service does not answer. The rest of its
-        status stays, of its conditions those in `kept`."""
+        status stays, and its conditions but for those `changed`."""
         before = obj.get("status") or {}
         generation = obj["metadata"].get("generation", 0)
         known = isinstance(error, (UserError, NotYet))
         ready = Condition("Ready", False if known else None, error.reason, error.message)
-        found = conditions(before.get("conditions") or [], [ready, *kept], generation, self.now())
+        kept = all_but(before, *(each.type for each in (ready, *changed)))
+        found = conditions(before.get("conditions") or [], [ready, *kept, *changed], generation, self.now())
         self.write_status(obj, {**before, "phase": phase, "observedGeneration": generation, "conditions": found})
 
     def write_status(self, obj: Object, status: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ from pecan_operator.core.scaling import (
     patience,
     regrets_after_growth,
 )
-from pecan_operator.core.status import Condition, all_but, conditions, find
+from pecan_operator.core.status import Condition, conditions, find
 from pecan_operator.errors import NotYet, OperatorError, UserError
 from pecan_operator.handlers import metrics
 from pecan_operator.handlers.context import Context, Object, key_of, users
@@ -94,8 +94,7 @@ class ModelHandler:
             self._register(model, installation, memory)
         except OperatorError as error:
             held = Condition("ScalingActive", False, error.reason, f"workers stay as they are: {error.message}")
-            kept = (*all_but(obj.get("status"), "Ready", held.type), held)
-            self.context.report_failure(obj, error, "Pending" if isinstance(error, NotYet) else "Degraded", kept)
+            self.context.report_failure(obj, error, "Pending" if isinstance(error, NotYet) else "Degraded", held)
             raise
         self._scale(model, obj, installation, memory)
 

@@ -15,7 +15,7 @@ from pecan_operator.core import jobs, pecanxml, provenance, rframework
 from pecan_operator.core.diagnosis import job_condition
 from pecan_operator.core.pace import Pace
 from pecan_operator.core.progress import Written, progress_wait, shape
-from pecan_operator.core.status import Condition, all_but, conditions, find, timestamp
+from pecan_operator.core.status import Condition, conditions, find, timestamp
 from pecan_operator.core.workflow import (
     RETRIED,
     Facts,
@@ -84,7 +84,7 @@ class WorkflowHandler:
         except OperatorError as error:
             self._places.leave(key)
             status = obj.get("status") or {}
-            self.context.report_failure(obj, error, status.get("phase", "Pending"), all_but(status, "Ready"))
+            self.context.report_failure(obj, error, status.get("phase", "Pending"))
             raise
 
     def put_away_absent(self, namespace: str, installation: Installation) -> None:
