@@ -13,6 +13,7 @@ from pecan_executor.stages import Stage, Stages
 from pecan_operator.errors import UserError
 
 if TYPE_CHECKING:
+    from pecan_executor.ensemble import Statistics
     from pecan_executor.writers import PlaceResult, Subject
 
 MOST_BYTES = 4096
@@ -67,22 +68,28 @@ def headline(
 
 
 def yearly_rows(subject: Subject, result: PlaceResult) -> list[dict[str, Any]]:
-    """The yearly statistics of one variable at one place, a row a year, with six significant digits."""
-    from pecan_executor.ensemble import QUANTILES
-
-    statistics = result.yearly_statistics
-    columns = {"mean": statistics.mean, "sd": statistics.sd}
-    columns |= {f"q{100 * q:g}": values for q, values in zip(QUANTILES, statistics.quantiles, strict=True)}
+    """The yearly statistics of one variable at one place, a row a year."""
     return [
         {
             "site": result.place.id,
             "variable": subject.variable.name,
             "units": subject.shown.yearly_units,
             "year": year,
-            "n": statistics.n,
         }
-        | {column: _number(float(columns[column][at])) for column in COLUMNS}
-        for at, year in enumerate(subject.period.years)
+        | numbers
+        for year, numbers in zip(subject.period.years, numbers_of(result.yearly_statistics), strict=True)
+    ]
+
+
+def numbers_of(statistics: Statistics) -> list[dict[str, Any]]:
+    """n and COLUMNS of each of the statistics, with six significant digits."""
+    from pecan_executor.ensemble import QUANTILES
+
+    columns = {"mean": statistics.mean, "sd": statistics.sd}
+    columns |= {f"q{100 * q:g}": values for q, values in zip(QUANTILES, statistics.quantiles, strict=True)}
+    return [
+        {"n": statistics.n} | {column: _number(float(columns[column][at])) for column in COLUMNS}
+        for at in range(len(statistics.mean))
     ]
 
 

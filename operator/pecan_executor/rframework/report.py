@@ -10,7 +10,7 @@ from typing import Any
 
 from pecan_executor.files import WorkflowFolder
 from pecan_executor.plan import read_states
-from pecan_executor.report import ResultLedger
+from pecan_executor.report import ResultLedger, numbers_of
 from pecan_executor.stages import Stage, Stages
 from pecan_operator.errors import UserError
 from pecan_operator.records import RunState
@@ -19,7 +19,6 @@ PATTERNS = ("ensemble.*", "sensitivity.*", "variance.decomposition.*")
 MOST_FILES = 20
 MOST_NAME = 80
 MOST_ROWS = 8
-QUANTILES = (0.025, 0.5, 0.975)
 
 _OUTPUT = re.compile(r"ensemble\.output\.([^.]+)\.(.+)\.([0-9]+)\.([0-9]+)\.Rdata")
 _OBJECT = "ensemble.output"
@@ -92,9 +91,7 @@ def _members(path: Path, data: Path) -> Iterator[float]:
 def _numbers(values: Sequence[float]) -> dict[str, Any]:
     import numpy as np
 
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    columns = {"mean": float(np.mean(values)), "sd": sd}
-    columns |= {f"q{100 * q:g}": float(np.quantile(values, q)) for q in QUANTILES}
-    return {"n": len(values)} | {
-        name: None if value is None else float(f"{value:.6g}") for name, value in columns.items()
-    }
+    from pecan_executor.ensemble import summarise_array
+
+    (numbers,) = numbers_of(summarise_array(np.reshape(values, (-1, 1))))
+    return numbers
